@@ -1,0 +1,1 @@
+"""churn-warning: streaming churn warnings for mobile operators."""

@@ -1,0 +1,168 @@
+"""What the shell needs of the world: a log to read, a publisher that commits, a store of snapshots."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import polars as pl
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as Kafka gave it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_us: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A record to be sent."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where a partition ends: for read_committed readers, and for everybody."""
+
+    last_stable: int
+    high_watermark: int
+
+
+class Aborted(Exception):  # noqa: N818 - a verdict on a transaction, not a fault
+    """The transaction is known not to have happened: send the same again."""
+
+
+class Unknown(Exception):  # noqa: N818 - a verdict on a transaction, not a fault
+    """Whether the transaction happened is not known: start a new publisher, then read the cursor."""
+
+
+class Fenced(Exception):  # noqa: N818 - a verdict on a publisher, not a fault
+    """Another publisher with this shard's id has taken over, or our transaction timed out."""
+
+
+class Publisher(Protocol):
+    """The transactional producer of one shard; one per owned partition."""
+
+    async def start(self) -> None:
+        """Fence the former owner and settle its open transaction."""
+
+    async def publish(self, messages: Sequence[Message], offsets: Mapping[tuple[str, int], int]) -> None:
+        """Send all in one transaction with the group offsets; every future is awaited before the commit.
+
+        Raises: Aborted, Unknown, Fenced.
+        """
+
+    async def stop(self) -> None: ...
+
+
+class Log(Protocol):
+    """The world's log, for restore, tails and questions about it; belongs to no group."""
+
+    async def ends(self, topic: str, partition: int) -> Ends: ...
+
+    def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[list[Record]]:
+        """Committed records from `start` until the position is at least `stop`. `start` -1 means the beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A shard's state at a committed cursor: frames by name, and a manifest of plain JSON values."""
+
+    manifest: Mapping[str, Any]
+    frames: Mapping[str, pl.DataFrame]
+
+
+class SnapshotStore(Protocol):
+    """Where snapshots live. Saving is atomic; a torn or foreign one is never returned."""
+
+    def save(self, partition: int, snapshot: Snapshot) -> None: ...
+
+    def newest(self, partition: int, not_after: int) -> Snapshot | None:
+        """The newest valid snapshot whose manifest["cursor"] is at most `not_after`."""
+
+
+class NotReady(Exception):  # noqa: N818 - an honest answer, not a fault
+    """The shard that could answer is not running here yet; `partitions` says which."""
+
+    def __init__(self, partitions: Sequence[int]) -> None:
+        super().__init__(f"restoring partitions {sorted(partitions)}")
+        self.partitions = tuple(sorted(partitions))
+
+
+@dataclass(frozen=True, slots=True)
+class WarningQuery:
+    """A filter over open and past warnings; None means any. Newest first by (raised_us, episode_id)."""
+
+    rule: str | None = None
+    severity: str | None = None
+    market: str | None = None
+    area: str | None = None
+    manager: str | None = None
+    state: str | None = None  # raised | acknowledged | resolved; None: the open ones
+    since_us: int | None = None
+    before: tuple[int, str] | None = None  # the last row of the page before
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class WarningPage:
+    """Rows with the columns of core.turn.TRANSITIONS; `missing` names partitions that could not answer."""
+
+    warnings: pl.DataFrame
+    missing: tuple[int, ...]
+    as_of: Mapping[int, int]  # partition -> cursor
+
+
+class Desk(Protocol):
+    """What the HTTP side may ask. Every method is safe to call from another thread than the worker's."""
+
+    def subscriber(self, subscriber_id: str) -> dict[str, Any] | None:
+        """The front office's record as plain values, or None where nobody of that id is known. Raises: NotReady."""
+
+    def holder(self, msisdn: str) -> str | None:
+        """Id of the newest holder of a phone number over all shards. Raises: NotReady."""
+
+    def warnings(self, query: WarningQuery) -> WarningPage: ...
+
+    def warning(self, episode_id: str) -> dict[str, Any] | None:
+        """One row of core.turn.TRANSITIONS. Raises: NotReady when not found while a shard is restoring."""
+
+    def roll(self, roll_id: str, limit: int) -> tuple[pl.DataFrame, tuple[int, ...]] | None:
+        """(subscriber_id and the roll's numbers, missing partitions), or None for an unknown roll."""
+
+    async def acknowledge(self, episode_id: str, by: str, note: str | None, wait_s: float) -> bool:
+        """Write the acknowledgement to churn.feedback; True when its shard has applied it within `wait_s`."""
+
+    def readiness(self) -> Mapping[str, Any]:
+        """`{"ready": bool, "live": bool, "broker": bool, "shards": {partition: state}, "reason": str | None}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One committed record of churn.warnings on its way to live clients."""
+
+    partition: int
+    offset: int
+    headers: Mapping[str, str]
+    data: Mapping[str, Any]
+
+
+class AlertTail(Protocol):
+    """The tail of churn.warnings, read_committed and without a group; lives on the HTTP side's loop."""
+
+    async def positions(self) -> Mapping[int, int]:
+        """Next offset of every partition now."""
+
+    def follow(self, positions: Mapping[int, int]) -> AsyncIterator[Alert]:
+        """Alerts from `positions` on, for ever, in offset order within each partition."""
