@@ -34,8 +34,8 @@ class Offer:
 class Rule:
     """One rule. `on` lists event types (judged on arrival); empty means judged at each day close.
 
-    `severities` are tried in order, the first true one wins, else `default_severity`. `names` are the signals that any of
-    its expressions read (event fields as `event.<field>`), `numbers` those kept as evidence with a warning.
+    `severities` are tried in order, the first true one wins, else `default_severity`. `names` are the signals that any
+    of its expressions read (event fields as `event.<field>`), `numbers` those kept as evidence with a warning.
     `keep_for_days`: an event rule's episode expires so many days after it opened.
     """
 

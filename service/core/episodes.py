@@ -1,0 +1,114 @@
+"""Warnings in their life: which are open, what each says, who was contacted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+import polars as pl
+
+from service.core.calendar import to_date
+from service.core.turn import CONTACTS, TRANSITIONS
+
+OPEN = ("raised", "acknowledged")
+_MOST_CHUNKS = 64
+_EPISODES = {"row": pl.Int32(), **{name: dtype for name, dtype in TRANSITIONS.items() if name != "transition"}}
+
+
+def episode_id(subscriber_id: str, rule: str, day: int) -> str:
+    """The id of an episode: the same subscriber, rule and first day always give the same, so a repeat shows."""
+    return blake2b(f"{subscriber_id}\0{rule}\0{day}".encode(), digest_size=16).hexdigest()
+
+
+@dataclass(slots=True)
+class Episodes:
+    """Open and recently resolved episodes, one line each, and contacts of the same time.
+
+    Frames are replaced, never changed, so whoever holds one reads a consistent past.
+    """
+
+    frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_EPISODES))
+    contacts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONTACTS))
+    _open: dict[str, np.ndarray] = field(default_factory=dict)  # rule -> one flag per row
+
+    def open_rows(self, rule: str, rows: int) -> np.ndarray:
+        """Flags (bool, `rows` of them): has the row an open episode of the rule?"""
+        flags = self._open.get(rule)
+        if flags is None or flags.size < rows:
+            grown = np.zeros(max(rows, 1024, 0 if flags is None else int(flags.size * 1.5)), bool)
+            if flags is not None:
+                grown[: flags.size] = flags
+            self._open[rule] = flags = grown
+        return flags[:rows]
+
+    def known(self, ids: pl.Series) -> pl.Series:
+        """True where an episode of that id exists, open or not."""
+        return ids.is_in(self.frame["episode_id"].implode())
+
+    def open(self, rows: np.ndarray, raised: pl.DataFrame) -> None:
+        """Open episodes: `raised` has the columns of TRANSITIONS, all of one rule; `rows` are its subscribers."""
+        if raised.is_empty():
+            return
+        rule = raised["rule"][0]
+        self.open_rows(rule, int(rows.max()) + 1)
+        self._open[rule][rows] = True
+        self._append(rows, raised)
+
+    def change(self, changed: pl.DataFrame) -> None:
+        """Replace episodes by their newer lines (columns of TRANSITIONS)."""
+        if changed.is_empty():
+            return
+        lines = self.frame.select("episode_id", "row").join(changed, on="episode_id", how="inner")
+        rest = self.frame.join(lines.select("episode_id"), on="episode_id", how="anti")
+        self.frame = pl.concat([rest, lines.select(list(_EPISODES))])
+        for (rule,), part in lines.filter(pl.col("state") == "resolved").partition_by("rule", as_dict=True).items():
+            rows = part["row"].to_numpy()
+            self.open_rows(str(rule), int(rows.max()) + 1)
+            self._open[str(rule)][rows] = False
+
+    def contact(self, contacts: pl.DataFrame) -> pl.DataFrame:
+        """Add contacts; returns all kept contacts of each (subscriber, channel) they touch."""
+        if contacts.is_empty():
+            return contacts
+        self.contacts = pl.concat([self.contacts, contacts])
+        touched = contacts.select("subscriber_id", "channel").unique()
+        return self.contacts.join(touched, on=["subscriber_id", "channel"], how="semi", maintain_order="left")
+
+    def forget(self, before: int) -> tuple[str, ...]:
+        """Drop what was resolved, and contacts made, before a day; returns the ids of the episodes dropped."""
+        day = to_date(before)
+        past = (pl.col("state") == "resolved") & (pl.col("resolved_on") < day)
+        gone = self.frame.filter(past)["episode_id"].sort().to_list()
+        if gone:
+            self.frame = self.frame.filter(~past)
+        self.contacts = self.contacts.filter(pl.col("day") >= day)
+        return tuple(gone)
+
+    def restore(self, episodes: pl.DataFrame, rows: np.ndarray, contacts: pl.DataFrame) -> None:
+        """Take over what was read back: `episodes` has the columns of TRANSITIONS but `transition`."""
+        self.frame = episodes.with_columns(row=pl.Series(rows, dtype=pl.Int32)).select(list(_EPISODES))
+        self.contacts = contacts
+        self._open = {}
+        for (rule,), part in self.frame.filter(pl.col("state").is_in(OPEN)).partition_by("rule", as_dict=True).items():
+            at = part["row"].to_numpy()
+            self.open_rows(str(rule), int(at.max()) + 1)
+            self._open[str(rule)][at] = True
+
+    def _append(self, rows: np.ndarray, raised: pl.DataFrame) -> None:
+        lines = raised.with_columns(row=pl.Series(rows, dtype=pl.Int32)).select(list(_EPISODES))
+        self.frame = pl.concat([self.frame, lines], rechunk=self.frame.n_chunks() > _MOST_CHUNKS)
+
+
+def empty_transitions() -> pl.DataFrame:
+    """No transitions."""
+    return pl.DataFrame(schema=TRANSITIONS)
+
+
+def stack(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Transitions one after another, in a fixed order: by the record that caused them, subscriber and rule."""
+    parts = [part for part in parts if not part.is_empty()]
+    if not parts:
+        return empty_transitions()
+    return pl.concat([part.select(list(TRANSITIONS)) for part in parts]).sort(
+        "at", "subscriber_id", "rule", "episode_id"
+    )

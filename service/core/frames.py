@@ -1,0 +1,96 @@
+"""A state as frames and plain values, and back: what a snapshot holds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from service.core.attributes import TEXTS
+from service.core.repeats import Repeats
+from service.core.state import Config, State, new_state
+from service.core.strings import StringIndex
+from service.core.turn import CONTACTS, TRANSITIONS, DayRecord
+
+PANE_PREFIX = "pane/"
+_TABLE_PREFIX = "table/"
+_TEXT_PREFIX = "text/"
+
+
+def to_frames(state: State) -> dict[str, pl.DataFrame]:
+    """Frames by name; `pane/<day>` holds a day's usage and changes only by late records once the day is closed."""
+    rows = len(state.roster)
+    frames = {
+        "roster": pl.DataFrame({"subscriber_id": state.roster.strings.clone()}),
+        "windows": state.windows.frame(rows),
+        "attributes": state.attributes.frame(rows),
+        "repeats": state.repeats.frame(),
+        "derived": state.holdings.derived,
+    }
+    frames |= {f"{_TABLE_PREFIX}{name}": table.frame() for name, table in state.holdings.tables.items()}
+    frames |= {
+        f"{_TEXT_PREFIX}{name}": pl.DataFrame({"text": state.attributes.vocabularies[name].strings.clone()})
+        for name in TEXTS
+    }
+    return frames | {f"{PANE_PREFIX}{day}": state.panes.total(day) for day in state.panes.days}
+
+
+def meta(state: State) -> dict[str, Any]:
+    """What is not a column, as plain JSON values."""
+    return {
+        "cursor": state.cursor,
+        "feedback_cursor": state.feedback_cursor,
+        "closed_day": state.closed_day,
+        "first_day": state.first_day,
+        "watermark_us": state.watermark.us,
+        "claims": [[who, us] for who, us in sorted(state.watermark.claims.items())],
+        "windows_days": list(state.config.windows_days),
+        "zone": state.config.zone,
+    }
+
+
+def from_frames(config: Config, told: Mapping[str, Any], frames: Mapping[str, pl.DataFrame]) -> State:
+    """The inverse of `to_frames` and `meta`; episodes are not in it, they are read back as decisions (see `recall`).
+
+    Raises:
+        ValueError: the windows or the zone of the snapshot are not those of `config`.
+    """
+    if told["windows_days"] != list(config.windows_days) or told["zone"] != config.zone:
+        raise ValueError(
+            f"the snapshot has windows {told['windows_days']} in zone {told['zone']}, "
+            f"the settings {list(config.windows_days)} in zone {config.zone}"
+        )
+    state = new_state(config)
+    state.roster = StringIndex.of(frames["roster"]["subscriber_id"])
+    state.windows.restore(frames["windows"])
+    vocabularies = {name: frames[f"{_TEXT_PREFIX}{name}"]["text"] for name in TEXTS}
+    state.attributes.restore(frames["attributes"], vocabularies)
+    state.repeats = Repeats.of(frames["repeats"])
+    state.holdings.derived = frames["derived"]
+    for name, table in state.holdings.tables.items():
+        table.replace(frames[f"{_TABLE_PREFIX}{name}"])
+    for name, frame in frames.items():
+        if name.startswith(PANE_PREFIX):
+            state.panes.add(int(name.removeprefix(PANE_PREFIX)), frame)
+    state.cursor, state.feedback_cursor = told["cursor"], told["feedback_cursor"]
+    state.closed_day, state.first_day = told["closed_day"], told["first_day"]
+    state.watermark.us = told["watermark_us"]
+    state.watermark.claims = {int(who): int(us) for who, us in told["claims"]}
+    return state
+
+
+def recall(
+    state: State, episodes: pl.DataFrame, contacts: pl.DataFrame, days: Mapping[int, DayRecord], feedback_cursor: int
+) -> None:
+    """Put decisions that were read back into a state whose usage stands at their cursor.
+
+    `episodes` has the columns of TRANSITIONS (one line per episode), `contacts` those of CONTACTS. A close that was
+    interrupted stays to be gone on with by `core.step.resume`.
+    """
+    lines = episodes.select([name for name in TRANSITIONS if name != "transition"])
+    rows = state.rows_of(lines["subscriber_id"]) if lines.height else np.empty(0, np.int32)
+    state.episodes.restore(lines, rows, contacts.select(list(CONTACTS)))
+    state.feedback_cursor = feedback_cursor
+    state.last_close = days[max(days)] if days else None
+    interrupted = state.last_close is not None and state.last_close.slices_done < state.last_close.slices
+    state.judged = len(days) > (1 if interrupted else 0)

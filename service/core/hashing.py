@@ -1,0 +1,37 @@
+"""A 64-bit hash of strings that is the same on every machine and in every release, computed over whole columns."""
+
+import numpy as np
+import polars as pl
+
+_MULTIPLY = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+_WORD = 8
+
+
+def hash64(values: pl.Series) -> np.ndarray:
+    """Hashes (uint64) of a String column without nulls.
+
+    The library's own hash may change between its releases; this one lies in snapshots and decides slices. Strings
+    are read as little-endian 64-bit words, each folded in by the finaliser of splitmix64; their length is folded in
+    too, so that a trailing NUL makes a difference.
+    """
+    if values.is_empty():
+        return np.empty(0, np.uint64)
+    lengths = values.str.len_bytes().to_numpy()
+    words = max(1, -(-int(lengths.max()) // _WORD))
+    padded = values.str.pad_end(words * _WORD, "\0").cast(pl.Binary)
+    hashes = _scramble(lengths.astype(np.uint64) * _MULTIPLY)
+    for word in range(words):
+        read = padded.bin.slice(word * _WORD, _WORD).bin.reinterpret(dtype=pl.UInt64, endianness="little").to_numpy()
+        folded = _scramble((hashes ^ read) * _MULTIPLY)
+        # A word past a string's own end must not change its hash, however long its neighbours are.
+        hashes = np.where(lengths > word * _WORD, folded, hashes)
+    return hashes
+
+
+def _scramble(values: np.ndarray) -> np.ndarray:
+    values = (values ^ (values >> np.uint64(30))) * _MIX_1
+    values = (values ^ (values >> np.uint64(27))) * _MIX_2
+    scrambled: np.ndarray = values ^ (values >> np.uint64(31))
+    return scrambled

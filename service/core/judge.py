@@ -1,0 +1,129 @@
+"""Rules over rows: who meets them at the close of a day or on a record's arrival, and whose episodes end."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from service.core.calendar import to_date
+from service.core.episodes import empty_transitions, stack
+from service.core.raising import Cases, complete, evaluate, open_episodes
+from service.core.rules import Rule, Rulebook
+from service.core.signals import View, columns
+from service.core.state import State
+
+LOST = ("pre_cancelled", "cancelled")
+
+
+class Close(NamedTuple):
+    """The close of a day: the day, the instant it ended, the offset of its cut."""
+
+    day: int
+    time_us: int
+    cut: int
+
+
+def daily_rules(rulebook: Rulebook) -> tuple[Rule, ...]:
+    """The rules judged at each close."""
+    return tuple(rule for rule in rulebook.rules if not rule.on and rule.status != "deprecated")
+
+
+def event_rules(rulebook: Rulebook) -> tuple[Rule, ...]:
+    """The rules judged when a record arrives."""
+    return tuple(rule for rule in rulebook.rules if rule.on and rule.status != "deprecated")
+
+
+def judge_close(state: State, rulebook: Rulebook, cut: int, *, standing: bool) -> pl.DataFrame:
+    """End and open episodes for the day just closed; returns the transitions."""
+    day = state.closed_day or 0
+    close = Close(day, state.due_us(day) - state.config.grace_us, cut)
+    parts = [_expire(state, event_rules(rulebook), close)]
+    rules = daily_rules(rulebook)
+    rows = np.arange(len(state.roster), dtype=np.int32)
+    if rules and rows.size:
+        names = sorted(set().union(*(rule.names for rule in rules)))
+        signals = columns(View(state, rows), names)
+        verdicts = _verdicts(signals, rules, rows.size)
+        parts.append(_recover(state, rules, verdicts, close))
+        for rule in rules:
+            fresh = np.flatnonzero(verdicts[f"{rule.id}:when"] & ~state.episodes.open_rows(rule.id, rows.size))
+            same = (np.full(fresh.size, value) for value in close)
+            parts.append(open_episodes(state, rule, Cases(rows[fresh], signals[fresh], *same), standing=standing))
+    return stack(parts)
+
+
+def judge_events(state: State, rules: Sequence[Rule], event_type: str, events: pl.DataFrame) -> list[pl.DataFrame]:
+    """Judge records of one type (columns row, day, occurred_us, offset and the type's fields) on their arrival."""
+    rules = [rule for rule in rules if event_type in rule.on]
+    if not rules or events.is_empty():
+        return []
+    rows = events["row"].to_numpy()
+    names = set().union(*(rule.names for rule in rules))
+    own = [n for n in names if n.removeprefix("event.") in events.columns and n.startswith("event.")]
+    told = events.select(pl.col(name.removeprefix("event.")).alias(name) for name in own)
+    signals = columns(View(state, rows), sorted(name for name in names if not name.startswith("event.")))
+    signals = signals.with_columns(told.get_columns())
+    # A rule on several types may name a field that only one of them has.
+    signals = signals.with_columns(pl.lit(None).alias(name) for name in names - set(signals.columns))
+    cases = Cases(
+        rows, signals, events["day"].to_numpy(), events["occurred_us"].to_numpy(), events["offset"].to_numpy()
+    )
+    parts = []
+    for rule in rules:
+        true = evaluate(signals, rule.when.fill_null(value=False), rows.size).to_numpy()
+        fresh = np.flatnonzero(true & ~state.episodes.open_rows(rule.id, len(state.roster))[rows])
+        _, first = np.unique(rows[fresh], return_index=True)
+        parts.append(open_episodes(state, rule, cases.take(np.sort(fresh[first])), standing=False))
+    return parts
+
+
+def _verdicts(signals: pl.DataFrame, rules: Sequence[Rule], rows: int) -> dict[str, np.ndarray]:
+    """Per rule `<id>:when` and `<id>:clear`, all judged in one select."""
+    wanted: dict[str, pl.Expr] = {}
+    for rule in rules:
+        when = rule.when.fill_null(value=False)
+        # A signal that is gone neither holds nor clears by itself: then the condition alone decides.
+        clear = pl.lit(value=True) if rule.clear_when is None else rule.clear_when.fill_null(value=True)
+        wanted |= {f"{rule.id}:when": when, f"{rule.id}:clear": ~when & clear}
+    made = signals.select(expression.alias(name) for name, expression in wanted.items())
+    return {name: np.broadcast_to(made[name].to_numpy(), rows) for name in wanted}
+
+
+def _recover(state: State, rules: Sequence[Rule], verdicts: dict[str, np.ndarray], close: Close) -> pl.DataFrame:
+    over = []
+    for rule in rules:
+        clear = verdicts[f"{rule.id}:clear"]
+        rows = np.flatnonzero(clear & state.episodes.open_rows(rule.id, clear.size)).astype(np.int32)
+        over.append(pl.DataFrame({"row": rows}).with_columns(rule=pl.lit(rule.id)))
+    frame = state.episodes.frame.filter(pl.col("state") != "resolved")
+    return _end(state, frame.join(pl.concat(over), on=["row", "rule"], how="semi"), "recovered", close)
+
+
+def _expire(state: State, rules: Sequence[Rule], close: Close) -> pl.DataFrame:
+    """Episodes of event rules end when they have been kept long enough."""
+    keeps = pl.DataFrame(
+        [(rule.id, rule.keep_for_days) for rule in rules if rule.keep_for_days is not None],
+        schema={"rule": pl.String, "keep": pl.Int32},
+        orient="row",
+    )
+    frame = state.episodes.frame.filter(pl.col("state") != "resolved").join(keeps, on="rule", how="inner")
+    over = frame.filter(pl.col("raised_on").cast(pl.Int32) + pl.col("keep") <= close.day)
+    return _end(state, over, "expired", close)
+
+
+def _end(state: State, over: pl.DataFrame, outcome: str, close: Close) -> pl.DataFrame:
+    if over.is_empty():
+        return empty_transitions()
+    lost = columns(View(state, over["row"].to_numpy()), ["status"])["status"].is_in(LOST)
+    resolved = over.with_columns(
+        transition=pl.lit("resolved"),
+        state=pl.lit("resolved"),
+        outcome=pl.when(lost).then(pl.lit("churned")).otherwise(pl.lit(outcome)),
+        resolved_on=pl.lit(to_date(close.day)),
+        changed_us=pl.lit(close.time_us),
+        at=pl.lit(close.cut),
+    )
+    resolved = complete(resolved)
+    state.episodes.change(resolved)
+    return resolved

@@ -1,0 +1,54 @@
+"""What is summed of a subscriber's usage, and how each event type adds to it."""
+
+from collections.abc import Iterator, Mapping
+
+import polars as pl
+
+# measure -> (unit, what it sums)
+MEASURES: Mapping[str, tuple[str, str]] = {
+    "spend": ("minor", "usage charges and refunds; recurring fees and one-off charges are not usage"),
+    "voice": ("minutes", "billed minutes of outgoing calls, rounded up per call"),
+    "voice_seconds": ("seconds", "duration of outgoing calls"),
+    "voice_in": ("minutes", "billed minutes of incoming calls"),
+    "data": ("bytes", "bytes up and down"),
+    "sms": ("messages", "messages sent"),
+    "recharge": ("minor", "recharges less reversals"),
+    "outgoing": ("events", "outgoing calls, messages sent and data sessions"),
+}
+
+PANE = {"row": pl.Int32, **dict.fromkeys(MEASURES, pl.Int64)}
+
+_OUT = pl.col("direction").fill_null("out") == "out"
+_MINUTES = pl.coalesce("billed_minutes", (pl.col("seconds") + 59) // 60)
+_ONE = pl.lit(1, pl.Int64)
+
+_ADDS: Mapping[str, Mapping[str, pl.Expr]] = {
+    "usage.voice": {
+        "voice": pl.when(_OUT).then(_MINUTES).otherwise(0),
+        "voice_seconds": pl.when(_OUT).then("seconds").otherwise(0),
+        "voice_in": pl.when(_OUT).then(0).otherwise(_MINUTES),
+        "outgoing": _OUT.cast(pl.Int64),
+    },
+    "usage.sms": {"sms": pl.when(_OUT).then("count").otherwise(0), "outgoing": _OUT.cast(pl.Int64)},
+    "usage.data": {"data": pl.col("bytes"), "outgoing": _ONE},
+    "charge": {"spend": pl.when(pl.col("kind").is_in(["usage", "refund"])).then("amount_minor").otherwise(0)},
+    "recharge": {"recharge": pl.col("amount_minor")},
+}
+
+
+def contributions(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """What typed events with `row` and `day` add: one line per (day, row), the columns of PANE and `day`."""
+    parts = list(_parts(frames))
+    if not parts:
+        return pl.DataFrame(schema={"day": pl.Int32, **PANE})
+    stacked = pl.concat(parts, how="diagonal")
+    return stacked.group_by("day", "row").agg(
+        (pl.col(m).sum() if m in stacked.columns else pl.lit(0, pl.Int64)).alias(m) for m in MEASURES
+    )
+
+
+def _parts(frames: Mapping[str, pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    for event_type, adds in _ADDS.items():
+        frame = frames.get(event_type)
+        if frame is not None and not frame.is_empty():
+            yield frame.select("day", "row", **adds)

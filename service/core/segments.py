@@ -1,0 +1,84 @@
+"""The segment of every subscriber on a closed day: lost, warned, up, declining or stable, by spend, voice and data."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from service.core.attributes import UNKNOWN_DAY
+from service.core.calendar import month_of, to_date, to_day
+from service.core.events import STATUSES
+from service.core.rules import SegmentBands
+from service.core.signals import View
+from service.core.state import State
+
+NOT_ELIGIBLE, STABLE, DECLINING, LOST = 0, 1, 3, 5
+_UP, _WARNED = 2, 4  # tens digit; the unit is the measure's rank
+_LOST_STATUSES = ("pre_cancelled", "cancelled")
+_FULL_MONTHS = 2
+
+
+def assign(state: State, bands: Sequence[SegmentBands]) -> None:
+    """Set every subscriber's segment as of the closed day, with the one before and the day since when."""
+    rows = np.arange(len(state.roster), dtype=np.int32)
+    if not bands or rows.size == 0:
+        return
+    view = View(state, rows)
+    codes = _codes(view, bands)
+    attributes = state.attributes
+    changed = np.flatnonzero(codes != attributes["segment"][rows])
+    attributes["segment_before"][changed] = attributes["segment"][changed]
+    attributes["segment"][changed] = codes[changed]
+    attributes["segment_since"][changed] = view.day
+
+
+def _codes(view: View, bands: Sequence[SegmentBands]) -> np.ndarray:
+    codes = np.full(view.rows.size, STABLE, np.int8)
+    trends = [_trend(view, band) for band in bands]
+    # The weakest claim is written first: declining, then up, then warned; within a trend the last measure first.
+    for trend in trends:
+        codes[trend == DECLINING] = DECLINING
+    for level in (_UP, _WARNED):
+        for rank, trend in reversed(list(enumerate(trends, start=1))):
+            codes[trend == level] = level * 10 + rank
+    codes[~_eligible(view)] = NOT_ELIGIBLE
+    status = view.state.attributes["status"][view.rows]
+    codes[np.isin(status, [STATUSES.index(name) for name in _LOST_STATUSES])] = LOST
+    return codes
+
+
+def _trend(view: View, band: SegmentBands) -> np.ndarray:
+    now = view.window(band.measure, band.window_days).to_numpy()
+    before = view.baseline(band.measure, band.window_days).to_numpy()
+    has = before > 0
+    ratio = np.divide(now, before, out=np.ones(now.size), where=has) - 1
+    trend = np.full(now.size, STABLE, np.int8)
+    trend[ratio < -band.stable] = DECLINING
+    trend[ratio <= -band.warned] = _WARNED
+    trend[(ratio > band.stable) | (~has & (now >= max(band.up_floor, 1)))] = _UP
+    return trend
+
+
+def _eligible(view: View) -> np.ndarray:
+    """Activated at least two full months before, charged in this one, in normal status."""
+    attributes = view.state.attributes
+    activated = attributes["activated_on"][view.rows]
+    since = np.where(activated == UNKNOWN_DAY, attributes["first_seen"][view.rows], activated)
+    month = month_of(view.day) - _FULL_MONTHS
+    latest = to_day(to_date(view.day).replace(year=month // 12, month=month % 12 + 1, day=1))
+    charged = (view.window("spend", _month_window(view)) > 0) | (view.derived["fee_month"].fill_null(0) > 0)
+    normal = attributes["status"][view.rows] == STATUSES.index("normal")
+    eligible: np.ndarray = (since < latest) & charged.to_numpy() & normal
+    return eligible
+
+
+def _month_window(view: View) -> int:
+    return min(view.state.windows.lengths_days, key=lambda days: abs(days - 30))
+
+
+def tally(state: State) -> pl.DataFrame:
+    """Subscribers by segment code and market."""
+    rows = np.arange(len(state.roster), dtype=np.int32)
+    codes = pl.Series("segment", state.attributes["segment"][rows].astype(np.int32))
+    frame = pl.DataFrame([codes, state.attributes.texts("market", rows)])
+    return frame.group_by("segment", "market").len("subscribers").sort("segment", "market")

@@ -1,0 +1,98 @@
+"""All that a shard knows: roster, open and sealed panes, running sums, attributes, holdings, repeats, episodes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from service.core.attributes import Attributes
+from service.core.calendar import day_end_us, local_days
+from service.core.episodes import Episodes
+from service.core.holdings import Holdings
+from service.core.panes import Panes
+from service.core.repeats import Repeats
+from service.core.rules import SegmentBands
+from service.core.strings import StringIndex
+from service.core.turn import DayRecord
+from service.core.watermark import Watermark
+from service.core.windows import Windows
+
+DEFAULT_WINDOWS_DAYS = (1, 7, 14, 30, 60, 90)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What an operator sets once and the core needs to know."""
+
+    zone: str = "UTC"
+    windows_days: tuple[int, ...] = DEFAULT_WINDOWS_DAYS
+    grace_us: int = 2 * 3_600_000_000
+    horizon_days: int = 7
+    horizon_days_by_type: Mapping[str, int] = field(default_factory=dict)
+    roaming_horizon_days: int = 35
+    keep_days: int = 90  # resolved episodes and contacts
+    minor_digits: int = 2
+    bands: tuple[SegmentBands, ...] = ()  # of segments
+
+    @property
+    def longest_horizon_days(self) -> int:
+        """The longest time a record may come late and still count."""
+        return max(self.horizon_days, self.roaming_horizon_days, *self.horizon_days_by_type.values())
+
+
+@dataclass(slots=True)
+class State:
+    """One shard. Big columns move in place; only the functions of core.step change it."""
+
+    config: Config
+    windows: Windows
+    roster: StringIndex = field(default_factory=StringIndex)
+    attributes: Attributes = field(default_factory=Attributes)
+    holdings: Holdings = field(default_factory=Holdings)
+    panes: Panes = field(default_factory=Panes)
+    repeats: Repeats = field(default_factory=Repeats)
+    watermark: Watermark = field(default_factory=Watermark)
+    episodes: Episodes = field(default_factory=Episodes)
+    closed_day: int | None = None
+    first_day: int | None = None  # the first day any record belongs to: windows before it are empty, not unknown
+    judged: bool = False  # whether any close was judged here before: what is true at the first is standing
+    cursor: int = 0
+    feedback_cursor: int = 0
+    last_close: DayRecord | None = None
+
+    @property
+    def watermark_us(self) -> int | None:
+        """The latest believed event time."""
+        return self.watermark.us
+
+    @property
+    def subscribers(self) -> int:
+        """How many subscribers are known."""
+        return len(self.roster)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held by all columns, in bytes; repeats apart."""
+        parts = (self.windows, self.roster, self.attributes, self.holdings, self.panes)
+        return sum(part.nbytes for part in parts)
+
+    def days_of(self, times_us: np.ndarray) -> np.ndarray:
+        """Local days of instants."""
+        return local_days(times_us, self.config.zone)
+
+    def due_us(self, day: int) -> int:
+        """The watermark at which a day closes: its end and the grace."""
+        return day_end_us(day, self.config.zone) + self.config.grace_us
+
+    def rows_of(self, subscriber_ids: pl.Series) -> np.ndarray:
+        """Rows of subscribers, with room made for new ones."""
+        rows = self.roster.intern(subscriber_ids)
+        self.windows.grow(len(self.roster))
+        self.attributes.grow(len(self.roster))
+        return rows
+
+
+def new_state(config: Config) -> State:
+    """The state of a shard that has seen nothing."""
+    return State(config=config, windows=Windows(config.windows_days))

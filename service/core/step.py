@@ -1,0 +1,228 @@
+"""One step of a shard: records in offset order become state, and whatever must be said because of them.
+
+records ──► split where the watermark closes a day ──► apply, event rules ──► Turn
+                      └─► close the day ──► judge ──► Turns, one per slice
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from service.core.arrival import admit, arrive
+from service.core.calendar import to_date
+from service.core.episodes import empty_transitions, stack
+from service.core.events import Batch
+from service.core.hashing import hash64
+from service.core.judge import event_rules, judge_close
+from service.core.raising import orders_of
+from service.core.rules import Rulebook
+from service.core.segments import assign
+from service.core.state import State
+from service.core.turn import CONTACTS, LATE, Counts, DayRecord, Turn
+
+SLICE = 4000  # transitions a slice is planned for; a transaction carries at most 5,000
+
+
+def step(state: State, rulebook: Rulebook, batch: Batch) -> list[Turn]:
+    """Take a batch into the state; returns the turns to publish, in order, each in a transaction of its own."""
+    turns: list[Turn] = []
+    start = 0
+    for at, day, cut in _cuts(state, batch):
+        if at > start:
+            turns.append(_apply(state, rulebook, batch, (start, at), cut))
+            start = at
+        turns += close(state, rulebook, day, cut, "watermark")
+    turns.append(_apply(state, rulebook, batch, (start, batch.common.height), batch.end))
+    return turns
+
+
+def close_through(state: State, rulebook: Rulebook, day: int, cause: str) -> list[Turn]:
+    """Close every day up to and including `day` at the present cursor: a clock or the end of the input says so."""
+    if state.closed_day is None:
+        return []
+    return [
+        turn
+        for due in range(state.closed_day + 1, day + 1)
+        for turn in close(state, rulebook, due, state.cursor, cause)
+    ]
+
+
+def close(state: State, rulebook: Rulebook, day: int, cut: int, cause: str) -> list[Turn]:
+    """Close one day and judge it; the transitions come in slices that each advance the day record."""
+    state.cursor = cut
+    close_quietly(state, day)
+    transitions = judge_close(state, rulebook, cut, standing=not state.judged)
+    slices = max(1, -(-transitions.height // SLICE))
+    record = DayRecord(day=day, cut=cut, cause=cause, rulebook=rulebook.hash, slices=slices, slices_done=0)
+    return _publish_close(state, transitions, record)
+
+
+def resume(state: State, rulebook: Rulebook) -> list[Turn]:
+    """Go on with a close that was interrupted between two slices: judge again and say what was not said yet."""
+    record = state.last_close
+    if record is None or record.slices_done >= record.slices:
+        return []
+    transitions = judge_close(state, rulebook, record.cut, standing=not state.judged)
+    return _publish_close(state, transitions, record)
+
+
+def close_quietly(state: State, day: int) -> None:
+    """Move windows, figures and segments on to the end of `day`, judging no rule."""
+    pane = state.panes.total(day)
+    state.windows.close(day, state.panes)
+    active = pane.filter(pl.col("outgoing") > 0)["row"].to_numpy()
+    state.attributes.note_outgoing(day, active)
+    state.holdings.close(day)
+    state.closed_day = day
+    assign(state, state.config.bands)
+    state.repeats.forget(day - state.config.longest_horizon_days)
+    state.panes.forget(day - state.windows.reach_days)
+
+
+def retrace(state: State, batch: Batch, cuts: Mapping[int, int]) -> None:
+    """Take records into the state again after a restore: days close at the recorded cuts, nothing is judged or said.
+
+    `cuts` maps days to the offsets at which they closed; those at or beyond `batch.end` wait for the next batch, and
+    after the last one for `retrace_end`.
+    """
+    offsets = batch.common["offset"].to_numpy()
+    start = 0
+    for day, cut in sorted(cuts.items()):
+        if state.closed_day is not None and day <= state.closed_day:
+            continue
+        if cut >= batch.end:
+            break
+        at = int(np.searchsorted(offsets, cut, side="left"))
+        _take_in(state, batch, (start, at))
+        start = max(start, at)
+        close_quietly(state, day)
+    _take_in(state, batch, (start, batch.common.height))
+    state.cursor = batch.end
+
+
+def retrace_end(state: State, cuts: Mapping[int, int]) -> None:
+    """Close the days that were cut at the cursor itself, once the tail is in."""
+    for day, cut in sorted(cuts.items()):
+        if cut <= state.cursor and (state.closed_day is None or day > state.closed_day):
+            close_quietly(state, day)
+
+
+def _take_in(state: State, batch: Batch, span: tuple[int, int]) -> None:
+    _advance(state, batch, span)
+    arrivals = admit(state, batch, span)
+    arrive(state, arrivals, ())
+
+
+def _apply(state: State, rulebook: Rulebook, batch: Batch, span: tuple[int, int], cursor: int) -> Turn:
+    arrivals = admit(state, batch, span)
+    transitions = stack(arrive(state, arrivals, event_rules(rulebook)))
+    state.cursor = cursor
+    return Turn(
+        cursor=cursor,
+        feedback_cursor=state.feedback_cursor,
+        transitions=transitions,
+        contacts=state.episodes.contact(orders_of(transitions)),
+        late=arrivals.late,
+        counts=arrivals.counts,
+    )
+
+
+def _advance(state: State, batch: Batch, span: tuple[int, int]) -> None:
+    """Move the watermark over records whose closes are known already."""
+    part = batch.common.slice(span[0], span[1] - span[0])
+    if not part.is_empty():
+        _begin(state, part)
+        state.watermark.advance(part["occurred_us"].to_numpy(), hash64(part["subscriber_id"]))
+
+
+def _begin(state: State, common: pl.DataFrame) -> None:
+    """The first record of a shard says which day is the first that can close."""
+    if state.closed_day is None:
+        first = int(state.days_of(common["occurred_us"].to_numpy()[:1])[0])
+        state.closed_day, state.first_day = first - 1, first
+
+
+def _cuts(state: State, batch: Batch) -> list[tuple[int, int, int]]:
+    """(row in the batch, day, offset) of each close that the batch's records bring about, in order."""
+    common = batch.common
+    if common.is_empty():
+        return []
+    _begin(state, common)
+    offsets = common["offset"].to_numpy()
+    after = state.watermark.advance(common["occurred_us"].to_numpy(), hash64(common["subscriber_id"]))
+    cuts = []
+    day = (state.closed_day or 0) + 1
+    while after[-1] >= (due := state.due_us(day)):
+        # Events that came under one offset stay together: the cut lies before the first of them.
+        cut = int(offsets[np.searchsorted(after, due)])
+        cuts.append((int(np.searchsorted(offsets, cut)), day, cut))
+        day += 1
+    return cuts
+
+
+def _publish_close(state: State, transitions: pl.DataFrame, record: DayRecord) -> list[Turn]:
+    forgotten = state.episodes.forget(record.day - state.config.keep_days)
+    state.judged = True
+    contacts = state.episodes.contact(orders_of(transitions))
+    mine = hash64(transitions["subscriber_id"]) % np.uint64(record.slices)
+    theirs = hash64(contacts["subscriber_id"]) % np.uint64(record.slices)
+    turns = []
+    for number in range(record.slices_done, record.slices):
+        state.last_close = replace(record, slices_done=number + 1)
+        turns.append(
+            Turn(
+                cursor=state.cursor,
+                feedback_cursor=state.feedback_cursor,
+                transitions=transitions.filter(pl.Series(mine == number)),
+                contacts=contacts.filter(pl.Series(theirs == number)),
+                late=pl.DataFrame(schema=LATE),
+                forgotten=forgotten if number == record.slices - 1 else (),
+                day=state.last_close,
+            )
+        )
+    return turns
+
+
+def apply_feedback(state: State, rulebook: Rulebook, frame: pl.DataFrame) -> Turn:
+    """Take in what people and channels report: acknowledgements and contact results.
+
+    `frame` has columns offset, type, subscriber_id, episode_id, by, channel, outcome, occurred_us. Days are not closed
+    here: see `close_through`.
+    """
+    del rulebook  # feedback is judged by no rule yet
+    acknowledged = frame.filter(pl.col("type") == "warning.acknowledged").unique(
+        "episode_id", keep="first", maintain_order=True
+    )
+    lines = state.episodes.frame.filter(pl.col("state") == "raised").join(
+        acknowledged.select("episode_id", "by", told_us="occurred_us", told_at="offset"), on="episode_id"
+    )
+    changed = lines.with_columns(
+        transition=pl.lit("acknowledged"),
+        state=pl.lit("acknowledged"),
+        acknowledged_by="by",
+        acknowledged_us="told_us",
+        changed_us="told_us",
+        at="told_at",
+    )
+    transitions = stack([changed]) if not changed.is_empty() else empty_transitions()
+    state.episodes.change(transitions)
+    reported = frame.filter(pl.col("type") == "contact.reported")
+    contacts = reported.select(
+        "subscriber_id",
+        "channel",
+        day=pl.Series([to_date(d) for d in state.days_of(reported["occurred_us"].to_numpy()).tolist()], dtype=pl.Date),
+        episode_id="episode_id",
+        outcome="outcome",
+    ).select(pl.col(name).cast(dtype) for name, dtype in CONTACTS.items())  # fmt: skip
+    if not frame.is_empty():
+        state.feedback_cursor = int(frame["offset"].max()) + 1  # type: ignore[arg-type]  # offsets are integers
+    return Turn(
+        cursor=state.cursor,
+        feedback_cursor=state.feedback_cursor,
+        transitions=transitions,
+        contacts=state.episodes.contact(contacts),
+        late=pl.DataFrame(schema=LATE),
+        counts=Counts(),
+    )

@@ -1,0 +1,111 @@
+"""A growing set of strings numbered in order of arrival, found again by whole columns at a time."""
+
+import numpy as np
+import polars as pl
+
+from service.core.hashing import hash64
+
+ABSENT = -1
+_FIRST_SLOTS = 1024
+_MOST_CHUNKS = 32
+
+
+class StringIndex:
+    """Strings <-> dense numbers, exact, without a Python object per string.
+
+    An open-addressing table of numbers beside a column of the strings and one of their hashes. Equal hashes are settled
+    by comparing the strings themselves, so a collision costs time and never an answer.
+    """
+
+    def __init__(self) -> None:
+        self._strings = pl.Series("strings", [], pl.String)
+        self._hashes = np.empty(_FIRST_SLOTS // 2, np.uint64)
+        self._slots = np.full(_FIRST_SLOTS, ABSENT, np.int32)
+
+    @classmethod
+    def of(cls, strings: pl.Series) -> "StringIndex":
+        """An index that numbers distinct `strings` from 0 on."""
+        index = cls()
+        index._add(strings, hash64(strings))
+        return index
+
+    def __len__(self) -> int:
+        return len(self._strings)
+
+    @property
+    def strings(self) -> pl.Series:
+        """All strings, in the order of their numbers."""
+        return self._strings
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return int(self._strings.estimated_size()) + self._hashes.nbytes + self._slots.nbytes
+
+    def take(self, numbers: np.ndarray) -> pl.Series:
+        """The strings of `numbers`; ABSENT becomes null."""
+        found = pl.Series(numbers, dtype=pl.Int32)
+        return self._strings.gather(found.set(found < 0, None))
+
+    def find(self, values: pl.Series) -> np.ndarray:
+        """Numbers (int32) of `values`, ABSENT where unknown or null."""
+        known = values.is_not_null().to_numpy()
+        if known.all():
+            return self._probe(values, hash64(values))
+        numbers = np.full(len(values), ABSENT, np.int32)
+        present = values.drop_nulls()
+        numbers[known] = self._probe(present, hash64(present))
+        return numbers
+
+    def intern(self, values: pl.Series) -> np.ndarray:
+        """Numbers (int32) of `values`; unknown ones are added, null is ABSENT."""
+        numbers = self.find(values)
+        absent = (numbers == ABSENT) & values.is_not_null().to_numpy()
+        if absent.any():
+            missing = values.filter(pl.Series(absent))
+            fresh = missing.unique(maintain_order=True)
+            self._add(fresh, hash64(fresh))
+            numbers[absent] = self.find(missing)
+        return numbers
+
+    def _probe(self, values: pl.Series, hashes: np.ndarray) -> np.ndarray:
+        numbers = np.full(len(values), ABSENT, np.int32)
+        mask = np.uint64(len(self._slots) - 1)
+        slots = (hashes & mask).astype(np.int64)
+        pending = np.arange(len(values))
+        while pending.size:
+            candidates = self._slots[slots[pending]]
+            pending, candidates = pending[candidates >= 0], candidates[candidates >= 0]
+            alike = self._hashes[candidates] == hashes[pending]
+            same = np.zeros(pending.size, bool)
+            same[alike] = (self._strings.gather(candidates[alike]) == values.gather(pending[alike])).to_numpy()
+            numbers[pending[same]] = candidates[same]
+            pending = pending[~same]
+            slots[pending] = (slots[pending] + 1) & int(mask)
+        return numbers
+
+    def _add(self, fresh: pl.Series, hashes: np.ndarray) -> None:
+        first, total = len(self._strings), len(self._strings) + len(fresh)
+        self._strings.append(fresh.rename("strings"))
+        if self._strings.n_chunks() > _MOST_CHUNKS:
+            self._strings = self._strings.rechunk()
+        if total > len(self._hashes):
+            self._hashes = np.concatenate([self._hashes[:first], np.empty(total, np.uint64)])
+        self._hashes[first:total] = hashes
+        if total * 2 > len(self._slots):
+            self._slots = np.full(1 << (total * 3).bit_length(), ABSENT, np.int32)
+            first = 0
+        self._place(np.arange(first, total, dtype=np.int32))
+
+    def _place(self, numbers: np.ndarray) -> None:
+        mask = len(self._slots) - 1
+        slots = (self._hashes[numbers] & np.uint64(mask)).astype(np.int64)
+        while numbers.size:
+            free = self._slots[slots] < 0
+            # Of several that want one slot the first wins; the others go on to the next.
+            _, winners = np.unique(slots[free], return_index=True)
+            placed = np.flatnonzero(free)[winners]
+            self._slots[slots[placed]] = numbers[placed]
+            left = np.ones(numbers.size, bool)
+            left[placed] = False
+            numbers, slots = numbers[left], (slots[left] + 1) & mask

@@ -1,0 +1,63 @@
+"""Small columnar tables of what a subscriber has several of: bundles, bills, fees, recharges, complaints, quotas."""
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+_MOST_PIECES = 16
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows keyed by `key`; of several with one key the last by (occurred_us, seq) stands, absent fields kept.
+
+    With `sums` those columns are added up over the key instead. Appending is cheap; reading compacts.
+    """
+
+    key: tuple[str, ...]
+    schema: dict[str, pl.DataType]
+    sums: tuple[str, ...] = ()
+    _pieces: list[pl.DataFrame] = field(default_factory=list)
+    _is_compact: bool = True
+
+    def add(self, piece: pl.DataFrame) -> None:
+        """Append rows; columns of the schema that `piece` lacks are null."""
+        if piece.is_empty():
+            return
+        missing = [pl.lit(None, dtype).alias(name) for name, dtype in self.schema.items() if name not in piece.columns]
+        self._pieces.append(piece.with_columns(missing).select(pl.col(n).cast(t) for n, t in self.schema.items()))
+        self._is_compact = False
+        if len(self._pieces) > _MOST_PIECES:
+            self._compact()
+
+    def frame(self) -> pl.DataFrame:
+        """One line per key, sorted by key; columns of the schema."""
+        self._compact()
+        return self._pieces[0] if self._pieces else pl.DataFrame(schema=self.schema)
+
+    def replace(self, frame: pl.DataFrame) -> None:
+        """Let `frame` (columns of the schema, one line per key) be the whole table."""
+        self._pieces, self._is_compact = [frame], True
+
+    def of_row(self, row: int) -> list[dict[str, object]]:
+        """The lines of one row, as plain values."""
+        return self.frame().filter(pl.col("row") == row).to_dicts()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return sum(int(piece.estimated_size()) for piece in self._pieces)
+
+    def _compact(self) -> None:
+        if self._is_compact:
+            return
+        stacked = pl.concat(self._pieces)
+        if "occurred_us" in self.schema:
+            stacked = stacked.sort("occurred_us", "seq")
+        rest = [
+            pl.col(name).sum() if name in self.sums else pl.col(name).drop_nulls().last()
+            for name in self.schema
+            if name not in self.key
+        ]
+        merged = stacked.group_by(self.key, maintain_order=True).agg(rest).sort(self.key)
+        self.replace(merged.select(list(self.schema)))
