@@ -1,0 +1,1 @@
+"""Snapshots and sealed panes in a folder: written atomically, verified when read."""

@@ -1,0 +1,163 @@
+"""Settings from environment and file; what is wrong ends the start with a sentence that names where and what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings, SettingsError, entries, load
+
+
+def refusal(environ: dict[str, str], file: Path | None = None) -> list[str]:
+    with pytest.raises(SettingsError) as raised:
+        load(environ, file)
+    return str(raised.value).splitlines()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "settings.yaml"
+
+
+def test_nothing_given_means_the_defaults() -> None:
+    assert load({}) == Settings()
+
+
+def test_every_setting_can_be_given_by_its_variable() -> None:
+    given = {entry.variable: entry.default for entry in entries() if entry.default and entry.default != "********"}
+    assert len(given) > 35
+    assert load(given) == Settings()
+
+
+def test_variables_overrule_the_file(file: Path) -> None:
+    file.write_text("http:\n  port: 1\n  host: a.example\ntime:\n  late_days_by_type: {charge: 40}\n")
+    settings = load({"CHURN_SETTINGS_FILE": str(file), "CHURN_HTTP__PORT": "2"})
+    assert (settings.http.port, settings.http.host) == (2, "a.example")
+    assert settings.time.late_days_by_type == {"charge": 40}
+
+
+def test_a_file_named_by_hand_stands_in_for_the_one_of_the_variable(file: Path) -> None:
+    file.write_text("http: {port: 1}\n")
+    assert load({"CHURN_SETTINGS_FILE": "absent.yaml"}, file).http.port == 1
+
+
+def test_lists_and_pairs_are_written_plainly_in_variables() -> None:
+    settings = load({"CHURN_TIME__WINDOWS_DAYS": "1, 30", "CHURN_TIME__LATE_DAYS_BY_TYPE": "charge=40,bill.closed=60"})
+    assert settings.time.windows_days == (1, 30)
+    assert settings.time.late_days_by_type == {"charge": 40, "bill.closed": 60}
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        (
+            {"CHURN_HTTP__PORT": "abc"},
+            "CHURN_HTTP__PORT is 'abc', but must be a whole number: change it, or leave it out for 8080",
+        ),
+        (
+            {"CHURN_HTTP__PORT": "99999"},
+            "CHURN_HTTP__PORT is '99999', but must be at most 65535: change it, or leave it out for 8080",
+        ),
+        (
+            {"CHURN_KAFKA__PARTITIONER": "mumur"},
+            (
+                "CHURN_KAFKA__PARTITIONER is 'mumur', but must be 'murmur2', 'crc32' or 'any': "
+                "change it, or leave it out for murmur2"
+            ),
+        ),
+        (
+            {"CHURN_TIME__ZONE": "Asia/Shanghi"},
+            (
+                "CHURN_TIME__ZONE is 'Asia/Shanghi', but must be a time zone of the IANA database, "
+                "such as Asia/Shanghai: "
+                "change it, or leave it out for UTC"
+            ),
+        ),
+        (
+            {"CHURN_TIME__WINDOWS_DAYS": "30,1"},
+            (
+                "CHURN_TIME__WINDOWS_DAYS is '30,1', but must be rising numbers of days, such as 1,7,30: "
+                "change it, or leave it out for 1,7,14,30,60,90"
+            ),
+        ),
+        (
+            {"CHURN_TIME__LATE_DAYS_BY_TYPE": "charge"},
+            (
+                "CHURN_TIME__LATE_DAYS_BY_TYPE is 'charge', but must be pairs such as charge=40,bill.closed=60: "
+                "change it, or leave it out"
+            ),
+        ),
+        (
+            {"CHURN_KAFKA__BOOTSTRAP_SERVER": "a:1"},
+            (
+                "There is no setting CHURN_KAFKA__BOOTSTRAP_SERVER (did you mean CHURN_KAFKA__BOOTSTRAP_SERVERS?): "
+                "correct or remove it"
+            ),
+        ),
+        (
+            {"CHURN_KAFKA__SECURITY_PROTOCOL": "SASL_SSL"},
+            (
+                "CHURN_KAFKA__SECURITY_PROTOCOL SASL_SSL needs CHURN_KAFKA__SASL_USERNAME and "
+                "CHURN_KAFKA__SASL_PASSWORD (or in the file, under kafka)"
+            ),
+        ),
+        (
+            {"CHURN_KAFKA__SESSION_TIMEOUT_MS": "3000"},
+            (
+                "CHURN_KAFKA__HEARTBEAT_INTERVAL_MS must be at most half of CHURN_KAFKA__SESSION_TIMEOUT_MS "
+                "(or in the file, under kafka)"
+            ),
+        ),
+    ],
+)
+def test_a_bad_variable_is_named_with_its_remedy(environ: dict[str, str], sentence: str) -> None:
+    assert refusal(environ) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "kafka: {}\nhttp:\n  port: abc\n",
+            "{file}:3: http.port is 'abc', but must be a whole number: change it, or leave it out for 8080",
+        ),
+        ("http:\n  prot: 1\n", "{file}:2: http.prot is no setting (did you mean port?): correct or remove it"),
+        ("htp:\n  port: 1\n", "{file}:1: there is no section htp (did you mean http?): correct or remove it"),
+        ("http: 8080\n", "{file}:1: http is a section: put its settings below it, indented"),
+        ("- http\n", "{file}:1: a settings file holds sections, such as `http:`, with settings below them"),
+        (
+            "http:\n  port: 1\n  port: 2\n",
+            (
+                '{file}:3: found duplicate key "port" with value "2" (original value: "1"): '
+                "write sections with settings below them, as in `http:` and `  port: 8080`"
+            ),
+        ),
+    ],
+)
+def test_a_bad_file_is_named_with_its_line(file: Path, text: str, sentence: str) -> None:
+    file.write_text(text)
+    assert refusal({}, file) == [sentence.format(file=file)]
+
+
+def test_a_missing_file_is_named_with_the_variable_that_asked_for_it() -> None:
+    [sentence] = refusal({"CHURN_SETTINGS_FILE": "absent.yaml"})
+    assert sentence.startswith("CHURN_SETTINGS_FILE: the settings file absent.yaml cannot be read (No such file")
+
+
+def test_all_that_is_wrong_is_said_at_once(file: Path) -> None:
+    file.write_text("http:\n  prot: 1\nlog:\n  level: loud\n")
+    assert len(refusal({"CHURN_HTTP__PORT": "x", "CHURN_NOTHING": ""}, file)) == 4
+
+
+def test_secrets_are_never_shown() -> None:
+    settings = load({"CHURN_KAFKA__SASL_PASSWORD": "geheim"})
+    assert "geheim" not in repr(settings) + repr(entries(settings))
+    refused = refusal({"CHURN_KAFKA__SASL_PASSWORD": "geheim", "CHURN_KAFKA__SASL_MECHANISM": "X"})
+    assert "geheim" not in " ".join(refused)
+
+
+def test_the_names_of_tests_and_scripts_are_let_be() -> None:
+    assert load({"CHURN_TEST_DATA": "x", "CHURN_PYTHON": "y"}) == Settings()
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert [entry.name for entry in entries() if len(entry.meaning) < 10] == []
