@@ -6,29 +6,26 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from service.wire.records import Message, Record
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record as Kafka gave it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_us: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A record to be sent."""
-
-    topic: str
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+__all__ = [
+    "Aborted",
+    "Alert",
+    "AlertTail",
+    "Desk",
+    "Ends",
+    "Fenced",
+    "Log",
+    "Message",
+    "NotReady",
+    "Publisher",
+    "Record",
+    "Snapshot",
+    "SnapshotStore",
+    "Unknown",
+    "WarningPage",
+    "WarningQuery",
+]
 
 
 @dataclass(frozen=True, slots=True)
