@@ -126,7 +126,7 @@ def _quotas(people: Columns, day: CityDay, ledger: Ledger, rng: np.random.Genera
         "quota",
         "q",
         (day, rows, seconds_between(6, 22, rows.size, rng)),
-        package_id=pl.select(pl.format("P-{}", pl.Series(rows).cast(pl.String).str.zfill(8))).to_series(),
+        package_id=pl.select(pl.format("P-S{}", pl.Series(rows).cast(pl.String).str.zfill(8))).to_series(),
         measure=pl.repeat("data", rows.size, eager=True),
         total=total,
         used=np.minimum(ledger.data[rows], total),

@@ -15,6 +15,7 @@ _NEWCOMERS_LEAVE_MORE = 4.0
 _UNTIED_LEAVE_MORE = 2.0
 _USAGE_SHARE_OF_SPEND = 0.6  # what is left after the plan's fee
 _NOTICE_DAYS = 60  # a hard bundle that ends later than this after the run is never news
+_KEEPS_HEARD = ("voice", "data")
 _LEAST_GAP_DAYS = 6  # who has only one of voice and data leaves at most this many days between records
 # How far habits go together: one latent liveliness per subscriber behind spend, voice, data and messages.
 _TOGETHER = 0.7
@@ -165,10 +166,10 @@ def _rhythms(profile: Profile, people: pl.DataFrame, rng: np.random.Generator) -
         level = people[f"{measure}_level"].to_numpy()
         busiest_first = np.argsort(np.argsort(-level, kind="stable"), kind="stable") * 3 // count
         every = np.asarray(profile.record_every_days[measure])[busiest_first]
-        other = {"voice": "data", "data": "voice"}.get(measure)
-        if other:
-            alone = people[f"{other}_level"].to_numpy() == 0
-            every = np.where(alone, np.minimum(every, _LEAST_GAP_DAYS), every)
+        others = [people[f"{other}_level"].to_numpy() for other in _KEEPS_HEARD if other != measure]
+        if measure in _KEEPS_HEARD:
+            # Who uses one thing only is heard of as often as others are by two.
+            every = np.where(np.max(others, axis=0) == 0, np.minimum(every, _LEAST_GAP_DAYS), every)
         columns[f"{measure}_every"] = every
         columns[f"{measure}_phase"] = rng.integers(0, 30, count) % every
     recharge = np.asarray(profile.recharge_every_days)[rng.integers(0, len(profile.recharge_every_days), count)]

@@ -1,0 +1,53 @@
+"""The command `simulate` writes events and truth, says what it made, and refuses in one sentence."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import typer
+from typer.testing import CliRunner
+
+from service.commands.simulate import simulate
+
+RULES = str(Path(__file__).parents[2] / "rules")
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    app = typer.Typer()
+    app.command()(simulate)
+    result = CliRunner().invoke(app, ["--rules", RULES, *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def small(out: Path, *more: str) -> tuple[int, str, str]:
+    return run("--subscribers", "50", "--days", "20", "--seed", "4", "--out", str(out), *more)
+
+
+def test_events_and_truth_are_written_and_counted(tmp_path: Path) -> None:
+    out = tmp_path / "events.ndjson"
+    status, told, _ = small(out, "--json")
+    answer = json.loads(told.splitlines()[-1])
+    lines = out.read_bytes().splitlines()
+    assert status == 0
+    assert answer["events"] == len(lines)
+    assert answer["subscribers"] == 50
+    assert all("subscriber_id" in json.loads(line) for line in lines)
+    assert pl.read_parquet(answer["truth"]).height == 50
+
+
+def test_same_seed_same_file_and_faults_only_when_asked_for(tmp_path: Path) -> None:
+    first, again, faulty = (tmp_path / f"{name}.ndjson" for name in ("first", "again", "faulty"))
+    assert [small(first)[0], small(again)[0], small(faulty, "--faults")[0]] == [0, 0, 0]
+    assert first.read_bytes() == again.read_bytes() != faulty.read_bytes()
+
+
+def test_what_cannot_be_done_ends_with_status_two_and_a_sentence(tmp_path: Path) -> None:
+    for arguments, said in (
+        (("--out", str(tmp_path / "events.csv")), "name the file with the ending .ndjson"),
+        (("--profile", "atlantis", "--out", str(tmp_path / "e.ndjson")), "there is no such profile"),
+        (("--subscribers", "9", "--days", "1", "--out", str(tmp_path / "no" / "e.ndjson")), "cannot be written"),
+    ):
+        status, _, error = run(*arguments)
+        assert status == 2
+        assert said in error
+        assert "Traceback" not in error
