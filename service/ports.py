@@ -16,12 +16,15 @@ __all__ = [
     "Ends",
     "Fenced",
     "Log",
+    "Lost",
     "Message",
     "NotReady",
     "Publisher",
     "Record",
+    "Refused",
     "Snapshot",
     "SnapshotStore",
+    "Truncated",
     "Unknown",
     "WarningPage",
     "WarningQuery",
@@ -48,16 +51,37 @@ class Fenced(Exception):  # noqa: N818 - a verdict on a publisher, not a fault
     """Another publisher with this shard's id has taken over, or our transaction timed out."""
 
 
+class Refused(Exception):  # noqa: N818 - a verdict on a message, not a fault
+    """The broker will never take `message` (too large, no right): the transaction was aborted, a new publisher is due."""
+
+    def __init__(self, message: Message, reason: str) -> None:
+        super().__init__(f"{message.topic}-{message.partition} refuses a message: {reason}")
+        self.message = message
+
+
+class Lost(Exception):  # noqa: N818 - a state of the world, not a fault
+    """The broker cannot be reached just now: wait, and ask again."""
+
+
+class Truncated(Exception):  # noqa: N818 - a state of the world, not a fault
+    """The log no longer holds what was asked for: it begins at `beginning`."""
+
+    def __init__(self, topic: str, partition: int, asked: int, beginning: int) -> None:
+        super().__init__(f"{topic}-{partition} begins at {beginning}, its records from {asked} on are deleted")
+        self.asked = asked
+        self.beginning = beginning
+
+
 class Publisher(Protocol):
     """The transactional producer of one shard; one per owned partition."""
 
     async def start(self) -> None:
-        """Fence the former owner and settle its open transaction."""
+        """Fence the former owner and settle its open transaction. Raises: Lost."""
 
     async def publish(self, messages: Sequence[Message], offsets: Mapping[tuple[str, int], int]) -> None:
         """Send all in one transaction with the group offsets; every future is awaited before the commit.
 
-        Raises: Aborted, Unknown, Fenced.
+        Raises: Aborted, Unknown, Fenced, Refused. After all but the first this publisher publishes nothing more.
         """
 
     async def stop(self) -> None: ...
@@ -66,10 +90,14 @@ class Publisher(Protocol):
 class Log(Protocol):
     """The world's log, for restore, tails and questions about it; belongs to no group."""
 
-    async def ends(self, topic: str, partition: int) -> Ends: ...
+    async def ends(self, topic: str, partition: int) -> Ends:
+        """Where a partition ends now. Raises: Lost."""
 
     def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[list[Record]]:
-        """Committed records from `start` until the position is at least `stop`. `start` -1 means the beginning."""
+        """Committed records from `start` to before `stop`, until the position is at least that; -1: the beginning.
+
+        Raises: Lost, Truncated.
+        """
 
 
 @dataclass(frozen=True, slots=True)
