@@ -10,8 +10,6 @@ import pytest
 
 from deploy.broker import Broker, running_broker
 
-REQUIRE_ALL = os.environ.get("CHURN_TEST_REQUIRE_ALL") == "1"
-
 _missing: dict[str, str] = {}
 
 
@@ -67,7 +65,7 @@ def real_data() -> Path:
 
 def lacking(what: str) -> None:
     """End the running test: a failure where all is required, else a skip that the summary lists by name."""
-    if REQUIRE_ALL:
+    if os.environ.get("CHURN_TEST_REQUIRE_ALL") == "1":
         pytest.fail(f"missing, and CHURN_TEST_REQUIRE_ALL is set: {what}", pytrace=False)
     _missing[os.environ.get("PYTEST_CURRENT_TEST", "").removesuffix(" (setup)").removesuffix(" (call)")] = what
     pytest.skip(f"missing: {what}")
