@@ -14,6 +14,8 @@ from service.core.rules import Rule
 from service.core.state import State
 from service.core.turn import LATE, Counts
 
+_EVENTS_PER_RECORD = 1024  # room for the order of events that a mapping makes of one record
+
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
@@ -42,17 +44,18 @@ def admit(state: State, batch: Batch, span: tuple[int, int]) -> Arrivals:
     offsets = common["offset"].to_numpy()
     frames = {}
     for event_type, frame in batch.fields.items():
-        inside = frame.filter(pl.col("at").is_between(first, last - 1))
-        at = inside["at"].to_numpy().astype(np.int64) - first
-        if at.size:
-            frames[event_type] = inside.with_columns(
+        at = frame["at"].to_numpy().astype(np.int64) - first
+        inside = np.flatnonzero((at >= 0) & (at < common.height))
+        inside = inside[counted[at[inside]]]
+        if inside.size:
+            at = at[inside]
+            frames[event_type] = frame[inside].with_columns(
                 row=pl.Series(rows[at]),
                 day=pl.Series(days[at]),
                 occurred_us=common["occurred_us"].gather(at),
                 offset=pl.Series(offsets[at]),
-                seq=pl.Series(offsets[at]) * 1024 + pl.Series(at - np.searchsorted(offsets, offsets[at])),
-                counted=pl.Series(counted[at]),
-            ).filter("counted").drop("counted")  # fmt: skip
+                seq=pl.Series(offsets[at] * _EVENTS_PER_RECORD + at - np.searchsorted(offsets, offsets[at])),
+            )
     late = pl.DataFrame({"offset": offsets[is_late], "reason": _reasons(common, is_late, days, state)}, schema=LATE)
     counts = Counts(counted=int(counted.sum()), late=int(is_late.sum()), repeated=int(repeated.sum()))
     return Arrivals(frames, late.unique("offset", maintain_order=True), counts)
@@ -70,7 +73,7 @@ def arrive(state: State, arrivals: Arrivals, rules: Sequence[Rule]) -> list[pl.D
         return []
     frames = _rounds(arrivals.frames, watched)
     transitions: list[pl.DataFrame] = []
-    last = max(int(frame["round"].max() or 0) for frame in frames.values() if not frame.is_empty())  # type: ignore[arg-type]  # rounds are integers
+    last = max(int(frame["round"].to_numpy().max()) for frame in frames.values())
     for number in range(last + 1):
         _change(state, {kind: frame.filter(pl.col("round") == number) for kind, frame in frames.items()})
         for event_type in sorted(watched):

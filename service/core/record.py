@@ -1,0 +1,278 @@
+"""What the front office sees of one subscriber, as plain values; null where no feed has told."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from service.core.attributes import PORTING, UNKNOWN_AMOUNT, UNKNOWN_DAY
+from service.core.calendar import month_of, month_text, to_date
+from service.core.events import CHANNELS, STATUSES
+from service.core.measures import MEASURES
+from service.core.rules import Rulebook
+from service.core.signals import View, columns
+from service.core.state import State
+
+DAILY_DAYS = 90
+_OPEN_ENDED = 2**31 - 1
+_MOST_OFFERS = 2
+_BILLS = 3
+_FAMILY, _BROADBAND = "family", "broadband"
+
+_DAILY = {
+    "spend_minor": "spend",
+    "voice_minutes": "voice",
+    "data_bytes": "data",
+    "sms": "sms",
+    "outgoing": "outgoing",
+    "recharge_minor": "recharge",
+}
+
+
+def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.DataFrame) -> dict[str, Any] | None:
+    """The record of a subscriber as of the state's cursor, or None where nobody of that id is known.
+
+    `episodes` are those that may be shown: committed ones, columns of TRANSITIONS but `transition`.
+    """
+    row = int(state.roster.find(pl.Series([subscriber_id]))[0])
+    if row < 0:
+        return None
+    mine = episodes.filter(pl.col("subscriber_id") == subscriber_id).sort("raised_us", descending=True)
+    tables = {name: table.of_row(row) for name, table in state.holdings.tables.items()}
+    view = View(state, np.array([row], np.int32))
+    today = _last_day(state)
+    return {
+        "subscriber_id": subscriber_id,
+        "as_of": _as_of(state),
+        **_profile(state, row),
+        **_account(state, row, view, tables),
+        **_ties(tables, today),
+        "month_to_date": _month_to_date(state, row, tables, today),
+        "segment": _segment(state, row),
+        "windows": _windows(view),
+        "days_silent": int(columns(view, ["days_silent"]).item()) if state.closed_day is not None else None,
+        "contacts": _contacts(state, subscriber_id),
+        "offers": _offers(mine, rulebook),
+        "warnings": {
+            "open": [plain(line) for line in mine.filter(pl.col("state") != "resolved").to_dicts()],
+            "past": [plain(line) for line in mine.filter(pl.col("state") == "resolved").to_dicts()],
+        },
+        "daily": _daily(state, row, today),
+        "holidays": _holidays(rulebook, today, _text(state, "market", row)),
+    }
+
+
+def plain(episode: Mapping[str, Any]) -> dict[str, Any]:
+    """An episode's line with its JSON columns as values."""
+    line = {name: value for name, value in episode.items() if name not in {"row", "at", "transition"}}
+    return line | {name: json.loads(line[name] or "{}") for name in ("numbers", "consent", "orders", "why")}
+
+
+def _last_day(state: State) -> int:
+    """The day that the watermark lies in: today, as far as the log tells."""
+    if state.watermark.us is None:
+        return state.closed_day or 0
+    return max(int(state.days_of(np.array([state.watermark.us]))[0]), state.closed_day or 0)
+
+
+def _as_of(state: State) -> dict[str, Any]:
+    return {
+        "cursor": state.cursor,
+        "closed_day": None if state.closed_day is None else _iso(state.closed_day),
+        "watermark_us": state.watermark.us,
+    }
+
+
+def _profile(state: State, row: int) -> dict[str, Any]:
+    texts = ("msisdn", "market", "area", "manager", "channel", "industry", "plan", "vip_level", "forwarding_network")
+    return {
+        **{name: _text(state, name, row) for name in texts},
+        "birthday": _day(state, "birthday", row),
+        "activated_on": _day(state, "activated_on", row),
+        "tenure_days": _since(state, "activated_on", row),
+        "device": {
+            "generation": _text(state, "device_generation", row),
+            "dual_sim": _flag(state, "dual_sim", row),
+        },
+        "competitor_called_on": _day(state, "competitor_called_on", row),
+    }
+
+
+def _account(state: State, row: int, view: View, tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    attributes = state.attributes
+    status_since = _day(state, "status_since", row)
+    opened = [line for line in tables["complaints"] if line["open"]]
+    porting = PORTING[attributes["porting"][row]]
+    bills = sorted(tables["bills"], key=lambda line: line["bill_month"], reverse=True)[:_BILLS]
+    complaint = max(opened, key=lambda line: line["occurred_us"], default=None)
+    return {
+        "status": None if status_since is None else STATUSES[attributes["status"][row]],
+        "status_since": status_since,
+        "balance_minor": _amount(state, "balance_minor", row),
+        "arrears_minor": _amount(state, "arrears_minor", row),
+        "fee_minor": _amount(state, "fee_minor", row),
+        "bills": [
+            {"bill_month": month_text(line["bill_month"]), "total_minor": line["total_minor"]} for line in bills
+        ] or None,
+        "quota_left": [
+            {
+                "package_id": line["package_id"],
+                "measure": line["measure"],
+                "total": line["total"],
+                "used": line["used"],
+                "left": max(line["total"] - line["used"], 0),
+                "resets_on": None if line["resets"] is None else _iso(line["resets"]),
+            }
+            for line in tables["quotas"]
+        ] or None,
+        "last_recharge": None
+        if (recharged := _day(state, "last_recharge", row)) is None
+        else {"on": recharged, "amount_minor": _amount(state, "last_recharge_minor", row)},
+        "recharge_gap_days": columns(view, ["recharge_gap_days"]).item(),
+        "open_complaint": None
+        if complaint is None
+        else {"complaint_id": complaint["complaint_id"], "topic": complaint["topic"], "since": _iso(complaint["day"])},
+        "porting": None
+        if porting == "none"
+        else {
+            "state": porting,
+            "since": _day(state, "porting_since", row),
+            "to_network": _text(state, "porting_network", row),
+        },
+        "consent": {channel: _flag(state, f"consent_{channel}", row) for channel in CHANNELS},
+    }  # fmt: skip
+
+
+def _ties(tables: Mapping[str, list[dict[str, Any]]], today: int) -> dict[str, Any]:
+    held = [
+        line for line in tables["bundles"] if line["linked"] and line["starts"] <= today and line["ends"] >= today
+    ]  # fmt: skip
+    terms = [line["ends"] for line in held if line["hard"] and line["ends"] < _OPEN_ENDED]
+    members = sorted((line for line in tables["groups"] if line["member"]), key=lambda line: line["occurred_us"])
+    known = bool(tables["bundles"])
+    return {
+        "bundles": [
+            {
+                "bundle_id": line["bundle_id"],
+                "kind": line["kind"],
+                "hard": line["hard"],
+                "starts_on": _iso(line["starts"]),
+                "ends_on": None if line["ends"] == _OPEN_ENDED else _iso(line["ends"]),
+                "blocks_port": line["blocks_port"],
+            }
+            for line in held
+        ] if known else None,
+        "contract_end": _iso(max(terms)) if terms else None,
+        "blocks_port": any(line["blocks_port"] for line in held) if known else None,
+        "broadband": any(line["kind"] == _BROADBAND for line in held) if known else None,
+        "family": any(line["kind"] == _FAMILY for line in held) if known else None,
+        "group": {"group_id": members[-1]["group_id"], "key_person": members[-1]["key_person"]} if members else None,
+    }  # fmt: skip
+
+
+def _month_to_date(state: State, row: int, tables: Mapping[str, list[dict[str, Any]]], today: int) -> dict[str, int]:
+    month = month_of(today)
+    first = today - to_date(today).day + 1
+    used = [line for _, line in state.panes.of_row(row, first, today)]
+    fees = [line["amount_minor"] for line in tables["fees"] if line["bill_month"] == month]
+    sums = {name: sum(line[measure] for line in used) for name, measure in _DAILY.items()}
+    return {name: sums[name] for name in ("spend_minor", "voice_minutes", "data_bytes", "sms")} | {
+        "fee_minor": sum(fees)
+    }
+
+
+def _segment(state: State, row: int) -> dict[str, Any] | None:
+    since = _day(state, "segment_since", row)
+    if since is None:
+        return None
+    attributes = state.attributes
+    return {"now": int(attributes["segment"][row]), "before": int(attributes["segment_before"][row]), "since": since}
+
+
+def _windows(view: View) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    lengths = view.state.windows.lengths_days
+    return {
+        measure: {
+            str(days): {
+                "sum": view.window(measure, days).item(),
+                "baseline": view.baseline(measure, days).item(),
+                "drop": view.drop(measure, days).item(),
+            }
+            for days in lengths
+        }
+        for measure in MEASURES
+    }
+
+
+def _contacts(state: State, subscriber_id: str) -> list[dict[str, Any]]:
+    lines = state.episodes.contacts.filter(pl.col("subscriber_id") == subscriber_id).sort("day").to_dicts()
+    return [
+        {
+            "channel": line["channel"],
+            "on": line["day"].isoformat(),
+            "outcome": line["outcome"],
+            "warning_id": line["episode_id"],
+        }
+        for line in lines
+    ]
+
+
+def _offers(mine: pl.DataFrame, rulebook: Rulebook) -> list[dict[str, Any]]:
+    """At most two, of open warnings, the newest first; none while a restricted warning is open."""
+    standing = mine.filter(pl.col("state") != "resolved")
+    if "restricted" in standing["kind"].to_list():
+        return []
+    rules = {rule.id: rule for rule in rulebook.rules}
+    offers = [rules[name].offer for name in standing["rule"].to_list() if name in rules]
+    distinct = {offer.campaign: offer for offer in offers if offer is not None}
+    return [{"campaign": o.campaign, "name": dict(o.name)} for o in list(distinct.values())[:_MOST_OFFERS]]
+
+
+def _daily(state: State, row: int, today: int) -> list[dict[str, Any]]:
+    first = today - DAILY_DAYS + 1
+    used = dict(state.panes.of_row(row, first, today))
+    return [
+        {"date": _iso(day), **{name: used.get(day, {}).get(measure, 0) for name, measure in _DAILY.items()}}
+        for day in range(first, today + 1)
+    ]
+
+
+def _holidays(rulebook: Rulebook, today: int, market: str | None) -> list[dict[str, str]]:
+    return [
+        {"name": holiday.name, "from": _iso(holiday.first_day), "to": _iso(holiday.last_day)}
+        for holiday in rulebook.holidays
+        if holiday.last_day > today - DAILY_DAYS
+        and holiday.first_day <= today
+        and (not holiday.markets or market in holiday.markets)
+    ]
+
+
+def _iso(day: int) -> str:
+    return to_date(day).isoformat()
+
+
+def _text(state: State, name: str, row: int) -> str | None:
+    text: str | None = state.attributes.texts(name, np.array([row])).item()
+    return text
+
+
+def _day(state: State, name: str, row: int) -> str | None:
+    day = int(state.attributes[name][row])
+    return None if day == UNKNOWN_DAY else _iso(day)
+
+
+def _since(state: State, name: str, row: int) -> int | None:
+    day = int(state.attributes[name][row])
+    return None if day == UNKNOWN_DAY or state.closed_day is None else state.closed_day - day
+
+
+def _amount(state: State, name: str, row: int) -> int | None:
+    amount = int(state.attributes[name][row])
+    return None if amount == UNKNOWN_AMOUNT else amount
+
+
+def _flag(state: State, name: str, row: int) -> bool | None:
+    flag = int(state.attributes[name][row])
+    return None if flag < 0 else flag == 1

@@ -1,0 +1,125 @@
+"""Cutting the log into other polls, and stopping and restoring in between, changes nothing that is said."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from service.core.episodes import stack
+from service.core.events import STATUSES
+from service.core.frames import from_frames, meta, recall, to_frames
+from service.core.state import Config, State, new_state
+from service.core.step import close_through, resume, retrace, retrace_end, step
+from service.core.turn import CONTACTS, DayRecord, Turn
+from tests.core.rulebooks import MIXED
+from tests.core.streams import Event, batch_of, cut
+
+START = datetime(2024, 3, 1, tzinfo=UTC)
+CONFIG = Config(windows_days=(1, 7), horizon_days=3, roaming_horizon_days=5)
+
+KINDS = st.one_of(
+    st.builds(lambda b: ("usage.data", {"bytes": b}), st.integers(0, 1000)),
+    st.builds(lambda a: ("charge", {"amount_minor": a, "kind": "usage"}), st.integers(0, 4000)),
+    st.builds(lambda s: ("subscriber.status", {"status": s}), st.sampled_from(STATUSES)),
+    st.builds(lambda f: ("subscriber.profile", {"fee_minor": f, "market": "campus"}), st.integers(0, 5)),
+    st.builds(lambda g: ("consent.changed", {"channel": "call", "granted": g}), st.booleans()),
+    st.builds(lambda t: ("complaint.opened", {"complaint_id": "c", "topic": t}), st.sampled_from(["bill", None])),
+    st.just(("np.requested", {"to_network": "x"})),
+)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Event]:
+    """Mostly in order, with late and very late records, leaps in time and equal times."""
+    hours = 0
+    events = []
+    for number in range(draw(st.integers(1, 50))):
+        hours += draw(st.sampled_from([0, 0, 1, 6, 20, 40]))
+        back = draw(st.sampled_from([0, 0, 0, 30, 70, 200]))
+        kind, fields = draw(KINDS)
+        at = START + timedelta(hours=hours - back)
+        events.append(Event(f"e{number % 40}", draw(st.sampled_from("abcd")), kind, at, fields))
+    return events
+
+
+def said(turns: list[Turn]) -> list[dict[str, object]]:
+    transitions = stack([turn.transitions for turn in turns])
+    return transitions.sort("subscriber_id", "at", "rule", "transition").to_dicts()
+
+
+def finish(state: State, turns: list[Turn]) -> list[Turn]:
+    return turns + (close_through(state, MIXED, state.closed_day + 5, "clock") if state.closed_day else [])
+
+
+def whole(events: list[Event]) -> tuple[State, list[Turn]]:
+    state = new_state(CONFIG)
+    turns = step(state, MIXED, batch_of(events))
+    return state, finish(state, turns)
+
+
+@settings(max_examples=25, deadline=None, phases=[Phase.generate])
+@given(streams(), st.lists(st.integers(1, 7), max_size=20))
+def test_any_cutting_says_the_same(events: list[Event], sizes: list[int]):
+    state = new_state(CONFIG)
+    turns = [turn for batch in cut(events, sizes) for turn in step(state, MIXED, batch)]
+    turns = finish(state, turns)
+    _, expected = whole(events)
+    assert said(turns) == said(expected)
+    for counter in ("counted", "late", "repeated"):
+        assert sum(getattr(t.counts, counter) for t in turns) == sum(getattr(t.counts, counter) for t in expected)
+    assert sum(t.counts.counted + t.counts.late + t.counts.repeated for t in turns) == len(events)
+
+
+@settings(max_examples=25, deadline=None, phases=[Phase.generate])
+@given(streams(), st.integers(0, 60), st.integers(0, 60))
+def test_a_restart_after_any_turn_says_the_rest(events: list[Event], snapshot_after: int, crash_after: int):
+    _, expected = whole(events)
+    state = new_state(CONFIG)
+    told: list[Turn] = []
+    store = (meta(state), to_frames(state))
+    for number, event in enumerate(events):
+        turns = step(state, MIXED, batch_of([event], number))
+        told += turns
+        if number == snapshot_after:
+            store = (meta(state), to_frames(state))
+    # What was committed ends after some turn; everything later was never said.
+    told = told[: crash_after + 1]
+    restored = restore(events, told, store if store[0]["cursor"] <= told[-1].cursor else None)
+    told += resume(restored, MIXED)
+    told += step(restored, MIXED, batch_of(events[restored.cursor :], restored.cursor))
+    assert said(finish(restored, told)) == said(expected)
+
+
+def restore(events: list[Event], told: list[Turn], store: tuple[dict[str, object], dict[str, pl.DataFrame]] | None):
+    cursor = told[-1].cursor
+    days: dict[int, DayRecord] = {turn.day.day: turn.day for turn in told if turn.day is not None}
+    state = from_frames(CONFIG, *store) if store else new_state(CONFIG)
+    cuts = {day: record.cut for day, record in days.items()}
+    retrace(state, batch_of(events[state.cursor : cursor], state.cursor), cuts)
+    retrace_end(state, cuts)
+    episodes = stack([t.transitions for t in told])
+    latest = episodes.unique("episode_id", keep="last", maintain_order=True)
+    contacts = pl.concat([t.contacts for t in told] or [pl.DataFrame(schema=CONTACTS)]).unique(maintain_order=True)
+    recall(state, latest, contacts, days, 0)
+    return state
+
+
+def test_an_event_rule_sees_what_came_before_its_record():
+    at = START + timedelta(hours=12)
+    events = [
+        Event("1", "a", "charge", at - timedelta(days=1), {"amount_minor": 700, "kind": "usage"}),
+        Event("2", "a", "charge", at, {"amount_minor": 1, "kind": "usage"}),
+        Event("3", "a", "subscriber.profile", at, {"fee_minor": 5}),
+        Event("4", "b", "usage.data", at + timedelta(hours=20), {"bytes": 1}),
+        Event("5", "a", "complaint.opened", at + timedelta(hours=20), {"complaint_id": "c", "topic": "bill"}),
+        Event("6", "a", "subscriber.status", at + timedelta(hours=21), {"status": "cancelled"}),
+        Event("7", "a", "subscriber.profile", at + timedelta(hours=21), {"fee_minor": 3}),
+    ]
+    _, turns = whole(events)
+    raised = {line["rule"]: line for line in said(turns) if line["transition"] == "raised"}
+    numbers = json.loads(str(raised["complained"]["numbers"]))
+    assert numbers == {"spend_7d": 701, "status": "normal", "fee": 5, "event.topic": "bill"}
+    assert json.loads(str(raised["complained"]["orders"])) == {"call": "no_consent"}
+    assert raised["cheaper"]["raised_on"] == (at + timedelta(hours=21)).date()
