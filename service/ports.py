@@ -52,7 +52,7 @@ class Fenced(Exception):  # noqa: N818 - a verdict on a publisher, not a fault
 
 
 class Refused(Exception):  # noqa: N818 - a verdict on a message, not a fault
-    """The broker will never take `message` (too large, no right): the transaction was aborted, a new publisher is due."""
+    """The broker will never take `message` (too large, no right): the transaction was aborted."""
 
     def __init__(self, message: Message, reason: str) -> None:
         super().__init__(f"{message.topic}-{message.partition} refuses a message: {reason}")
@@ -84,7 +84,8 @@ class Publisher(Protocol):
         Raises: Aborted, Unknown, Fenced, Refused. After all but the first this publisher publishes nothing more.
         """
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        """Let go of the broker; never raises, takes a few seconds at most."""
 
 
 class Log(Protocol):
@@ -111,7 +112,8 @@ class Snapshot:
 class SnapshotStore(Protocol):
     """Where snapshots live. Saving is atomic; a torn or foreign one is never returned."""
 
-    def save(self, partition: int, snapshot: Snapshot) -> None: ...
+    def save(self, partition: int, snapshot: Snapshot) -> None:
+        """Keep a snapshot; `manifest["cursor"]` names it."""
 
     def newest(self, partition: int, not_after: int) -> Snapshot | None:
         """The newest valid snapshot whose manifest["cursor"] is at most `not_after`."""
@@ -158,7 +160,8 @@ class Desk(Protocol):
     def holder(self, msisdn: str) -> str | None:
         """Id of the newest holder of a phone number over all shards. Raises: NotReady."""
 
-    def warnings(self, query: WarningQuery) -> WarningPage: ...
+    def warnings(self, query: WarningQuery) -> WarningPage:
+        """One page of the warnings that meet the query, over all shards."""
 
     def warning(self, episode_id: str) -> dict[str, Any] | None:
         """One row of core.turn.TRANSITIONS. Raises: NotReady when not found while a shard is restoring."""
