@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,6 +14,7 @@ from rich.progress import track
 
 from service.city.city import City, DayOfEvents
 from service.city.profile import ProfileError, load_profile
+from service.clock import SystemClock
 
 _CANNOT = 2
 
@@ -45,7 +45,8 @@ def simulate(  # noqa: PLR0913 - the options of a command are its parameters
         chosen = load_profile(rules / "profiles" / f"{profile}.yaml")
     except ProfileError as error:
         _fail(str(error))
-    begun = time.monotonic()
+    clock = SystemClock()
+    begun = clock.elapsed_s()
     city = City(chosen if faults else chosen.in_order(), subscribers, seed, start and start.date(), days)
     truth_file = out.with_name(out.name + ".truth.parquet")
     truth = city.truth()
@@ -62,7 +63,7 @@ def simulate(  # noqa: PLR0913 - the options of a command are its parameters
         "leaving": int(truth["leaves"].sum()),
         "out": str(out),
         "truth": str(truth_file),
-        "wall_s": round(time.monotonic() - begun, 3),
+        "wall_s": round(clock.elapsed_s() - begun, 3),
     }
     typer.echo(json.dumps(answer) if json_output else _sentence(answer))
 
