@@ -1,1 +1,1 @@
-"""The HTTP interface: lookups, lists, live warnings and the console; the only importer of fastapi."""
+"""HTTP: the front office's lookups, live warnings, the page, health and metrics; the only importer of fastapi."""

@@ -140,7 +140,7 @@ class RecordAsOf(Answer):
     """The moment a record speaks of."""
 
     cursor: int = Field(description="Offset of the next usage record of the partition")
-    partition: int
+    partition: int | None
     closed_day: date | None = Field(description="The last closed day; windows end with it")
     watermark: datetime | None = Field(description="The latest event time believed")
 
@@ -161,7 +161,7 @@ class OpenComplaint(Answer):
 
     complaint_id: str
     topic: str | None
-    since: datetime | date | None
+    since: date | None
 
 
 class Porting(Answer):
@@ -289,7 +289,7 @@ class SubscriberRecord(Answer):
     as_of: RecordAsOf
     status: str | None
     status_since: date | None
-    tenure: int | None = Field(description="Days on the network")
+    tenure_days: int | None
     activated_on: date | None
     arrears_minor: int | None
     balance_minor: int | None
@@ -377,6 +377,12 @@ class Roll(Answer):
     subscribers: tuple[Mapping[str, Any], ...]
     complete: bool
     missing_partitions: tuple[int, ...]
+
+
+class Liveness(Answer):
+    """Whether the process still makes progress."""
+
+    live: bool
 
 
 class Readiness(Answer):

@@ -1,0 +1,102 @@
+"""How the core's rows are shown: a line of an episode becomes a warning, with what its rule says of it."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from service.api.models import OfferView, Order, SubscriberRecord, SubscriberWarning
+from service.core.rules import Offer, Rule, Rulebook
+from service.ports import Alert
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_AS_THEY_ARE = (
+    "subscriber_id", "rule", "rule_version", "kind", "severity", "state", "outcome", "standing", "raised_on",
+    "resolved_on", "act_by", "measure", "window_days", "money_at_risk_minor", "market", "area", "manager",
+    "acknowledged_by",
+)  # fmt: skip
+
+
+class Presenter:
+    """Shows rows in the words of one rulebook; a rule that it no longer has leaves its words out."""
+
+    def __init__(self, rulebook: Rulebook) -> None:
+        self._rules: Mapping[str, Rule] = {rule.id: rule for rule in rulebook.rules}
+
+    def warning(self, row: Mapping[str, Any]) -> SubscriberWarning:
+        """A line with the columns of core.turn.TRANSITIONS; its JSON columns may be text or values."""
+        rule = self._rules.get(row["rule"])
+        shown = {name: row.get(name) for name in _AS_THEY_ARE}
+        return SubscriberWarning.model_validate(
+            shown
+            | {
+                "id": row["episode_id"],
+                "standing": bool(row.get("standing")),
+                "raised_at": instant(row["raised_us"]),
+                "changed_at": instant(row.get("changed_us") or row["raised_us"]),
+                "acknowledged_at": instant(row.get("acknowledged_us")),
+                "numbers": _value(row.get("numbers")),
+                "consent": _value(row.get("consent")),
+                "orders": _orders(_value(row.get("orders"))),
+                "why": _value(row.get("why")),
+                "avoid": {} if rule is None else rule.avoid,
+                "offer": None if rule is None else offer(rule.offer),
+                "owner": None if rule is None else rule.owner,
+                "runbook": None if rule is None else rule.runbook,
+            }
+        )
+
+    def alert(self, alert: Alert) -> SubscriberWarning:
+        """A committed record of churn.warnings."""
+        return self.warning(_row(alert.data))
+
+    def record(self, record: Mapping[str, Any]) -> SubscriberRecord:
+        """The front office's record as the desk gives it: its warnings are lines of episodes."""
+        as_of = dict(record["as_of"])
+        as_of.setdefault("partition", None)
+        if "watermark_us" in as_of:
+            as_of["watermark"] = instant(as_of.pop("watermark_us"))
+        warnings = {
+            state: [self.warning(row).model_dump() for row in rows] for state, rows in record["warnings"].items()
+        }
+        return SubscriberRecord.model_validate({**record, "as_of": as_of, "warnings": warnings})
+
+
+def instant(us: int | None) -> datetime | None:
+    """Microseconds since 1970 UTC as an aware datetime."""
+    return None if us is None else _EPOCH + timedelta(microseconds=us)
+
+
+def microseconds(at: datetime) -> int:
+    """The inverse of `instant`."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def offer(said: Offer | None) -> OfferView | None:
+    """A rule's offer."""
+    return None if said is None else OfferView(campaign=said.campaign, name=dict(said.name))
+
+
+def _row(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A published warning as a line of its episode: instants are RFC 3339 there, microseconds here."""
+    row = dict(data)
+    for name in ("raised", "changed", "acknowledged"):
+        at = row.get(f"{name}_at")
+        if row.get(f"{name}_us") is None and at is not None:
+            row[f"{name}_us"] = microseconds(datetime.fromisoformat(at))
+    row.setdefault("episode_id", row.get("warning_id"))
+    return row
+
+
+def _orders(orders: Mapping[str, str]) -> tuple[Order, ...]:
+    return tuple(
+        Order(channel=channel, ordered=said == "ordered", withheld=None if said == "ordered" else said)
+        for channel, said in orders.items()
+    )
+
+
+def _value(said: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if not said:
+        return {}
+    value: Mapping[str, Any] = json.loads(said) if isinstance(said, str) else said
+    return value
