@@ -26,7 +26,7 @@ EXPOSE 8080
 USER churn
 # Alive means that it makes progress, which only the service itself can say.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('CHURN_HTTP__PORT', '8080')}/livez\", timeout=2)"]
+    CMD ["python", "-c", "import os, sys; from http.client import HTTPConnection; asked = HTTPConnection('127.0.0.1', int(os.environ.get('CHURN_HTTP__PORT', '8080')), timeout=2); asked.request('GET', '/livez'); sys.exit(asked.getresponse().status != 200)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["churn-warning"]
 CMD ["run"]
