@@ -10,6 +10,7 @@ from service.core.tables import Table
 
 _GAPS = 5  # the rhythm of recharging is the median of so many last gaps
 _KEEP_MONTHS = 14
+OPEN_ENDED = 2**30  # the day on which what has no end would end; a day later still fits its column
 _BILLS = 3
 
 _ROW = {"row": pl.Int32()}
@@ -81,7 +82,7 @@ _ENTRIES: Mapping[str, tuple[str, Mapping[str, pl.Expr]]] = {
         {
             "starts": pl.coalesce(pl.col("starts_on").cast(pl.Int32), "day"),
             # A link without an end is open-ended even where the bundle had one before.
-            "ends": pl.col("ends_on").cast(pl.Int32).fill_null(2**31 - 1),
+            "ends": pl.col("ends_on").cast(pl.Int32).fill_null(OPEN_ENDED),
             "hard": pl.col("hard").fill_null(value=False),
             "blocks_port": pl.col("blocks_port").fill_null(value=False),
             "linked": _TRUE,
@@ -164,12 +165,12 @@ def _bundles(bundles: pl.DataFrame, day: int) -> pl.DataFrame:
     reason = pl.when(still | (pl.col("ends") < pl.col("day"))).then(pl.lit("lapsed")).otherwise(pl.col("reason"))
     hard_held = held & pl.col("hard")
     figures = begun.with_columns(gone=gone_day, why=reason, held=held, hard_held=hard_held)
-    ends = pl.col("ends").replace(2**31 - 1, None)
+    ends = pl.col("ends").replace(OPEN_ENDED, None)
     return figures.group_by("row").agg(
         bundles=pl.col("held").sum().cast(pl.Int32),
         hard_bundles=pl.col("hard_held").sum().cast(pl.Int32),
         # The last hard bundle's end; open-ended outlasts every date.
-        hard_end=pl.when((pl.col("ends").filter("hard_held") == 2**31 - 1).any())
+        hard_end=pl.when((pl.col("ends").filter("hard_held") == OPEN_ENDED).any())
         .then(None)
         .otherwise(ends.filter("hard_held").max()),
         unlinked_day=pl.when(~pl.col("held").any()).then(pl.col("gone").max()),

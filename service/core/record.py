@@ -10,13 +10,13 @@ import polars as pl
 from service.core.attributes import PORTING, UNKNOWN_AMOUNT, UNKNOWN_DAY
 from service.core.calendar import month_of, month_text, to_date
 from service.core.events import CHANNELS, STATUSES
+from service.core.holdings import OPEN_ENDED
 from service.core.measures import MEASURES
 from service.core.rules import Rulebook
 from service.core.signals import View, columns
 from service.core.state import State
 
 DAILY_DAYS = 90
-_OPEN_ENDED = 2**31 - 1
 _MOST_OFFERS = 2
 _BILLS = 3
 _FAMILY, _BROADBAND = "family", "broadband"
@@ -149,7 +149,7 @@ def _ties(tables: Mapping[str, list[dict[str, Any]]], today: int) -> dict[str, A
     held = [
         line for line in tables["bundles"] if line["linked"] and line["starts"] <= today and line["ends"] >= today
     ]  # fmt: skip
-    terms = [line["ends"] for line in held if line["hard"] and line["ends"] < _OPEN_ENDED]
+    terms = [line["ends"] for line in held if line["hard"] and line["ends"] < OPEN_ENDED]
     members = sorted((line for line in tables["groups"] if line["member"]), key=lambda line: line["occurred_us"])
     known = bool(tables["bundles"])
     return {
@@ -159,7 +159,7 @@ def _ties(tables: Mapping[str, list[dict[str, Any]]], today: int) -> dict[str, A
                 "kind": line["kind"],
                 "hard": line["hard"],
                 "starts_on": _iso(line["starts"]),
-                "ends_on": None if line["ends"] == _OPEN_ENDED else _iso(line["ends"]),
+                "ends_on": None if line["ends"] == OPEN_ENDED else _iso(line["ends"]),
                 "blocks_port": line["blocks_port"],
             }
             for line in held

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 from hypothesis import Phase, given, settings
@@ -61,7 +62,7 @@ def whole(events: list[Event]) -> tuple[State, list[Turn]]:
 
 @settings(max_examples=25, deadline=None, phases=[Phase.generate])
 @given(streams(), st.lists(st.integers(1, 7), max_size=20))
-def test_any_cutting_says_the_same(events: list[Event], sizes: list[int]):
+def test_any_cutting_says_the_same(events: list[Event], sizes: list[int]) -> None:
     state = new_state(CONFIG)
     turns = [turn for batch in cut(events, sizes) for turn in step(state, MIXED, batch)]
     turns = finish(state, turns)
@@ -74,7 +75,7 @@ def test_any_cutting_says_the_same(events: list[Event], sizes: list[int]):
 
 @settings(max_examples=25, deadline=None, phases=[Phase.generate])
 @given(streams(), st.integers(0, 60), st.integers(0, 60))
-def test_a_restart_after_any_turn_says_the_rest(events: list[Event], snapshot_after: int, crash_after: int):
+def test_a_restart_after_any_turn_says_the_rest(events: list[Event], snapshot_after: int, crash_after: int) -> None:
     _, expected = whole(events)
     state = new_state(CONFIG)
     told: list[Turn] = []
@@ -92,7 +93,9 @@ def test_a_restart_after_any_turn_says_the_rest(events: list[Event], snapshot_af
     assert said(finish(restored, told)) == said(expected)
 
 
-def restore(events: list[Event], told: list[Turn], store: tuple[dict[str, object], dict[str, pl.DataFrame]] | None):
+def restore(
+    events: list[Event], told: list[Turn], store: tuple[dict[str, Any], dict[str, pl.DataFrame]] | None
+) -> State:
     cursor = told[-1].cursor
     days: dict[int, DayRecord] = {turn.day.day: turn.day for turn in told if turn.day is not None}
     state = from_frames(CONFIG, *store) if store else new_state(CONFIG)
@@ -106,7 +109,7 @@ def restore(events: list[Event], told: list[Turn], store: tuple[dict[str, object
     return state
 
 
-def test_an_event_rule_sees_what_came_before_its_record():
+def test_an_event_rule_sees_what_came_before_its_record() -> None:
     at = START + timedelta(hours=12)
     events = [
         Event("1", "a", "charge", at - timedelta(days=1), {"amount_minor": 700, "kind": "usage"}),

@@ -76,7 +76,7 @@ def windows_of(state: State) -> dict[tuple[str, str], int]:
 
 @settings(max_examples=50, deadline=None)
 @given(streams(), st.lists(st.integers(1, 9), max_size=12), st.sampled_from(["UTC", "Europe/Berlin", "Asia/Shanghai"]))
-def test_windows_equal_a_plain_sum(events: list[Event], sizes: list[int], zone: str):
+def test_windows_equal_a_plain_sum(events: list[Event], sizes: list[int], zone: str) -> None:
     # The stream strays up to five days; closing waits for three subscribers where time leaps, so lateness stays below.
     config = Config(zone=zone, windows_days=(1, 3, 7, 14), horizon_days=60)
     state = run(events, sizes, config)
@@ -89,7 +89,7 @@ def test_windows_equal_a_plain_sum(events: list[Event], sizes: list[int], zone: 
 
 @settings(max_examples=25, deadline=None)
 @given(streams(), st.lists(st.integers(1, 9), max_size=12))
-def test_open_days_wait(events: list[Event], sizes: list[int]):
+def test_open_days_wait(events: list[Event], sizes: list[int]) -> None:
     config = Config(windows_days=(1, 7), horizon_days=60)
     state = run(events, sizes, config)
     assert state.closed_day is not None
