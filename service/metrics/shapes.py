@@ -1,0 +1,92 @@
+"""What the metrics need to see of what the core makes; they lie below the core and cannot name its types."""
+
+from typing import Protocol
+
+import polars as pl
+
+
+class Counted(Protocol):
+    """Where the records of a turn ended."""
+
+    @property
+    def counted(self) -> int:
+        """Records in state."""
+
+    @property
+    def late(self) -> int:
+        """Records beyond their horizon."""
+
+    @property
+    def repeated(self) -> int:
+        """Records that were in state already."""
+
+
+class Committed(Protocol):
+    """What is counted of a turn; `transitions` has one row per transition of an episode."""
+
+    @property
+    def counts(self) -> Counted:
+        """Where its records ended."""
+
+    @property
+    def transitions(self) -> pl.DataFrame:
+        """One row per transition of an episode: rule, kind, severity, transition, standing, orders."""
+
+
+class Sized(Protocol):
+    """What says how much memory it holds."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+
+
+class Book(Protocol):
+    """Episodes, one line each; the frame is replaced when anything changes."""
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """Columns row, rule, kind, severity, state, standing, money_at_risk_minor."""
+
+
+class Measured(Protocol):
+    """What is measured of a shard's state."""
+
+    @property
+    def subscribers(self) -> int:
+        """How many are known."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+
+    @property
+    def repeats(self) -> Sized:
+        """What recognises repeated records."""
+
+    @property
+    def episodes(self) -> Book:
+        """Episodes, open and past."""
+
+    @property
+    def watermark_us(self) -> int | None:
+        """The latest believed event time."""
+
+    @property
+    def closed_day(self) -> int | None:
+        """The last closed day, as days since 1970."""
+
+    def due_us(self, day: int) -> int:
+        """The event time at which a day is due to close."""
+
+
+class Judged(Protocol):
+    """What is told of a rule."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def kind(self) -> str:
+        """risk, opportunity or restricted."""
