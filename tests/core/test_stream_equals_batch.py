@@ -23,7 +23,7 @@ amounts = st.integers(-5000, 10**12)
 
 def fields(kind: str) -> st.SearchStrategy[dict[str, object]]:
     direction = st.sampled_from([None, "out", "in"])
-    return {
+    drawn: dict[str, st.SearchStrategy[dict[str, object]]] = {
         "usage.voice": st.fixed_dictionaries(
             {"seconds": st.integers(0, 9000), "direction": direction},
             optional={"billed_minutes": st.integers(0, 200)},
@@ -35,7 +35,8 @@ def fields(kind: str) -> st.SearchStrategy[dict[str, object]]:
         ),
         "recharge": st.fixed_dictionaries({"amount_minor": amounts}),
         "subscriber.activated": st.just({}),
-    }[kind]
+    }
+    return drawn[kind]
 
 
 KINDS = ["usage.voice", "usage.sms", "usage.data", "charge", "recharge", "subscriber.activated"]
