@@ -18,6 +18,7 @@ from service.api.stream import Stream
 from service.api.subscribers import Subscribers
 from service.api.views import Presenter
 from service.api.warnings import Warnings
+from service.clock import Clock, SystemClock
 from service.core.rules import Rulebook
 from service.ports import AlertTail, Desk
 
@@ -30,12 +31,13 @@ silence. Errors are problem details (RFC 9457). Money is in minor units, instant
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an operator may turn."""
+    """What may differ from one process to another."""
 
     most_streams: int = 200
     stream_wait_s: float = 2.0  # for the broker, before a stream is refused
     acknowledge_wait_s: float = 2.0  # for the shard, before an acknowledgement is answered by 202
     limits: Limits = field(default_factory=Limits)
+    clock: Clock = field(default_factory=SystemClock)
 
 
 def build_app(
@@ -44,7 +46,7 @@ def build_app(
     """The application. Its feed of live warnings runs from the lifespan's start to its end; see `feed_of`."""
     options = options or Options()
     presenter = Presenter(rulebook)
-    feed = Feed(tail, presenter.alert, options.limits)
+    feed = Feed(tail, presenter.alert, options.clock, options.limits)
     app = FastAPI(
         title="churn-warning",
         description=_DESCRIPTION,

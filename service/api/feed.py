@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from service.api.models import SubscriberWarning
 from service.api.problems import describe_fault
-from service.ports import Alert, AlertTail
+from service.clock import Clock
+from service.ports import Alert, AlertTail, Truncated
 
 _logger = logging.getLogger(__name__)
 _TURNS = 100  # alerts taken before others get their turn on the loop
@@ -38,7 +39,7 @@ class News:
     transition: str  # raised | acknowledged | resolved
     warning: SubscriberWarning
     json: str
-    taken_s: float = 0.0  # when the feed took it, on the loop's clock
+    taken_s: float = 0.0  # when the feed took it
 
 
 @dataclass(slots=True, eq=False)
@@ -81,9 +82,12 @@ class Listener:
 class Feed:
     """Follows the tail while `run` runs; `join` and `rejoin` give a client its listener. Lives on one loop."""
 
-    def __init__(self, tail: AlertTail, present: Callable[[Alert], SubscriberWarning], limits: Limits) -> None:
+    def __init__(
+        self, tail: AlertTail, present: Callable[[Alert], SubscriberWarning], clock: Clock, limits: Limits
+    ) -> None:
         self._tail = tail
         self._present = present
+        self._clock = clock
         self._limits = limits
         self._kept: deque[News] = deque()
         self._live: Mapping[int, int] = {}  # where the tail ended when the feed began
@@ -109,6 +113,8 @@ class Feed:
                     taken += 1
                     if taken % _TURNS == 0:
                         await asyncio.sleep(0)
+            except Truncated as error:
+                self._skip(error)
             except Exception as error:  # noqa: BLE001 - whatever the tail's world does, live clients wait for it
                 _logger.warning("live alerts interrupted, following again: %s", describe_fault(error))
             await asyncio.sleep(self._limits.retry_s)
@@ -123,7 +129,7 @@ class Feed:
 
     def join(self) -> Listener:
         """A listener from now on. Raises: FeedEnded."""
-        now = asyncio.get_running_loop().time()
+        now = self._clock.elapsed_s()
         floor = self._ends()
         recent = tuple(
             news
@@ -151,7 +157,10 @@ class Feed:
         self._listeners.discard(listener)
 
     async def missed(self, positions: Mapping[int, int]) -> AsyncGenerator[News]:
-        """News by a reader of its own, for a client that was away for longer than is kept; until the feed ends."""
+        """News by a reader of its own, for a client that was away for longer than is kept; until the feed ends.
+
+        Raises: Truncated where the log itself no longer holds it.
+        """
         alerts = self._tail.follow({partition: positions.get(partition, 0) for partition in self._base})
         ended = asyncio.ensure_future(self._ended.wait())
         coming = asyncio.ensure_future(anext(alerts, None))
@@ -194,6 +203,13 @@ class Feed:
         self._next = dict(self._base)
         self._begun.set()
 
+    def _skip(self, error: Truncated) -> None:
+        """Go on where the log begins now: what is deleted can no longer be told."""
+        for partition, offset in self._next.items():
+            if offset == error.asked:
+                self._next[partition] = error.beginning
+                self._base[partition] = max(self._base[partition], error.beginning)
+
     def _take(self, alert: Alert) -> None:
         self._next[alert.partition] = alert.offset + 1
         news = self._news(alert)
@@ -219,5 +235,5 @@ class Feed:
             transition=kind.rpartition(".")[2] or warning.state,
             warning=warning,
             json=warning.model_dump_json(),
-            taken_s=asyncio.get_running_loop().time(),
+            taken_s=self._clock.elapsed_s(),
         )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from service.api.filters import StreamFilter
 from service.api.models import SubscriberWarning
 from service.api.problems import RETRY_AFTER_S, ProblemError, problems
 from service.api.views import Presenter
-from service.ports import Desk, NotReady, WarningPage
+from service.ports import Desk, NotReady, Truncated, WarningPage
 
 _RECONNECT_MS = 1000
 _SKIPPED = 1000  # news a client did not want, after which it is told its position all the same
@@ -79,13 +79,16 @@ class Stream:
     async def _events(self, wanted: StreamFilter, last_event_id: str | None) -> AsyncGenerator[ServerSentEvent]:
         yield ServerSentEvent(retry=_RECONNECT_MS)
         positions = self._positions(last_event_id)
-        try:
-            events = self._fresh(wanted) if positions is None else self._resumed(wanted, positions)
-            async with aclosing(events):
+        with suppress(FeedEnded):
+            if positions is not None:
+                with suppress(Truncated):  # what the client missed is deleted: it starts afresh
+                    async with aclosing(self._resumed(wanted, positions)) as events:
+                        async for event in events:
+                            yield event
+                    return
+            async with aclosing(self._fresh(wanted)) as events:
                 async for event in events:
                     yield event
-        except FeedEnded:
-            return
 
     def _positions(self, last_event_id: str | None) -> dict[int, int] | None:
         """Where a client left off; None for a position that is not of this topic: it starts afresh."""
