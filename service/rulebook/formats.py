@@ -1,0 +1,179 @@
+"""What stands in each file of a rules folder: the one home of its fields, for the reader and for editors."""
+
+from collections.abc import Iterator, Mapping
+
+from service.core.events import CHANNELS, FIELDS
+from service.core.measures import MEASURES
+from service.core.rules import SEVERITIES
+from service.rulebook.documents import Steps
+from service.rulebook.shapes import Day, Each, Fault, Fields, Named, Number, Shape, Text, Value
+
+LANGUAGES = ("en", "zh")
+KINDS = ("risk", "opportunity", "restricted")
+STATUSES = ("experimental", "stable", "deprecated")
+
+_SQL = "an SQL condition over signals, :params and, with `on`, event.<field>"
+
+
+def _words(about: str) -> Fields:
+    return Fields(about, {language: Text(f"in {language}") for language in LANGUAGES}, LANGUAGES)
+
+
+def _days(about: str) -> Text:
+    return Text(about, pattern="[1-9][0-9]{0,3}d", hint="a number of days like 14d")
+
+
+_CAMPAIGN = Text(
+    "class (1 uplift, 2 retention, 3 care) - manner (1 gift, 2 discount, 3 draw, 4 trial) - requirement (0 none, "
+    "1 prepay, 2 minimum spend, 3 use a package, 4 stay some months, 5 sign up a service) - reward (1 bill credit, "
+    "2 device, 3 minutes, 4 data, 5 voucher)",
+    pattern="[1-3]-[1-4]-[0-5]-[1-5]",
+    hint="a campaign code like 2-1-4-1",
+)
+_OFFER = Fields(
+    "what may be offered",
+    {"campaign": _CAMPAIGN, "name": _words("the offer as it is told to people")},
+    ("campaign", "name"),
+)
+_ORDER = Fields(
+    "an order to outbound marketing",
+    {
+        "channel": Text("who acts", among=CHANNELS),
+        "when": Text(f"{_SQL}, and the episode's severity; without it always"),
+    },
+    ("channel",),
+)
+
+
+def _severity_makes_sense(value: dict[str, object], steps: Steps) -> Iterator[Fault]:
+    default = value.get("default")
+    if isinstance(default, str) and default in SEVERITIES and default in value:
+        yield (*steps, default), f"severity: {default} is the default already, its condition would change nothing"
+
+
+_SEVERITY = Fields(
+    "urgency: the first of critical, warning, notice whose condition is true, else the default",
+    {
+        "default": Text("where no condition is true", among=SEVERITIES),
+        **{level: Text(_SQL) for level in reversed(SEVERITIES)},
+    },
+    ("default",),
+    _severity_makes_sense,
+)
+
+
+def _rule_makes_sense(value: dict[str, object], steps: Steps) -> Iterator[Fault]:
+    if value.get("kind") == "restricted" and "orders" in value:
+        yield (*steps, "orders"), "orders: a restricted rule never makes an outbound order; remove them"
+    if value.get("kind") == "restricted" and "offer" in value:
+        yield (*steps, "offer"), "offer: who asked to port must not be made special offers; remove it"
+    if "on" in value and "keep_for" not in value:
+        yield steps, "keep_for is missing: a rule with `on` says how long its episode stays open, like 14d"
+    if "on" in value and "clear_when" in value:
+        yield (*steps, "clear_when"), "clear_when: a rule with `on` ends by keep_for, expected no clear_when"
+    if "on" not in value and "keep_for" in value:
+        yield (*steps, "keep_for"), "keep_for goes with `on`; a rule judged every day ends by clear_when"
+
+
+RULE = Fields(
+    "one rule; its id is the file's name without .yaml",
+    {
+        "version": Number("raised by one with each change of meaning", 1, is_whole=True),
+        "owner": Text("the team that answers for the rule"),
+        "status": Text("experimental rules are judged and never published", among=STATUSES),
+        "kind": Text("risk, opportunity, or restricted by the regulator", among=KINDS),
+        "severity": _SEVERITY,
+        "why": _words("the reason in a sentence, with {signal} or {signal:format} filled in"),
+        "avoid": _words("what not to say to the subscriber"),
+        "runbook": Text("what to do first"),
+        "params": Named("values that conditions name as :name", Value("the value")),
+        "on": Each("event types that are judged when they arrive; without it judged daily", Text("", tuple(FIELDS))),
+        "when": Text(_SQL),
+        "clear_when": Text(f"{_SQL}: the episode ends once this holds and `when` does not; default: NOT when"),
+        "keep_for": _days("how long the episode of a rule with `on` stays open"),
+        "numbers": Each("signals kept as evidence; default: all that when, severity and why name", Text("a signal")),
+        "measure": Text("the measure that moved", among=(*MEASURES, "bill")),
+        "window": _days("the window it was measured over"),
+        "offer": _OFFER,
+        "orders": Each("orders to outbound marketing", _ORDER),
+    },
+    ("version", "owner", "status", "kind", "severity", "why", "avoid", "runbook", "when"),
+    _rule_makes_sense,
+)
+
+LIST = Fields(
+    "a list of subscribers, made when asked; its id is the file's name without .yaml",
+    {
+        "title": _words("what the list holds"),
+        "params": RULE.of["params"],
+        "when": Text(_SQL),
+        "numbers": Each("signals shown with each subscriber; default: all that when names", Text("a signal")),
+    },
+    ("title", "when"),
+)
+
+
+def _band_makes_sense(value: dict[str, object], steps: Steps) -> Iterator[Fault]:
+    stable, warned = value.get("stable"), value.get("warned")
+    if isinstance(stable, int | float) and isinstance(warned, int | float) and stable >= warned:
+        yield (*steps, "warned"), f"warned {warned:g} lies within the stable band of {stable:g}, expected more"
+
+
+SEGMENTS = Fields(
+    "how the trend of each measure is judged",
+    {
+        "bands": Each(
+            "one line per measure, in order of priority",
+            Fields(
+                "thresholds as ratios of the trailing baseline",
+                {
+                    "measure": Text("what is compared", among=tuple(MEASURES)),
+                    "window": _days("the window compared with its trailing baseline"),
+                    "stable": Number("within plus or minus this ratio is stable", 0, 1),
+                    "warned": Number("fallen by this ratio or more is warned", 0, 1),
+                    "up_floor": Number("from no baseline, at least this much is up", 0, is_whole=True),
+                },
+                ("measure", "window", "stable", "warned", "up_floor"),
+                _band_makes_sense,
+            ),
+        )
+    },
+    ("bands",),
+)
+
+
+def _run_makes_sense(value: dict[str, object], steps: Steps) -> Iterator[Fault]:
+    if str(value.get("first")) > str(value.get("last")):
+        yield (*steps, "last"), f"last {value.get('last')} lies before first {value.get('first')}"
+
+
+CALENDAR = Fields(
+    "holidays in which habits change",
+    {
+        "holidays": Each(
+            "runs of days",
+            Fields(
+                "one run of days",
+                {
+                    "name": Text("its name"),
+                    "first": Day("first day"),
+                    "last": Day("last day, included"),
+                    "markets": Each("markets that keep it; without it all", Text("a market")),
+                },
+                ("name", "first", "last"),
+                _run_makes_sense,
+            ),
+        )
+    },
+    ("holidays",),
+)
+
+PARAMS = Named("values that any rule may name as :name, unless it has a parameter of that name itself", Value("value"))
+
+FORMATS: Mapping[str, Shape] = {
+    "rule": RULE,
+    "list": LIST,
+    "segments": SEGMENTS,
+    "calendar": CALENDAR,
+    "params": PARAMS,
+}

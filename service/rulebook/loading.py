@@ -1,0 +1,133 @@
+"""A rules folder becomes a rulebook, or the list of all that is wrong with it."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from service.core.rules import Holiday, Roll, Rule, Rulebook, SegmentBands
+from service.rulebook.building import build_bands, build_holidays, build_params, build_roll, build_rule
+from service.rulebook.documents import Document, read_document
+from service.rulebook.problems import Problem, RulebookError
+from service.rulebook.walk import Scalar
+
+LISTS, CALENDARS = "lists", "calendars"
+SEGMENTS_FILE, PARAMS_FILE = "segments.yaml", "params.yaml"
+# Folders beside the rules that others read: usage mappings, simulated cities, tests of the rules.
+ELSEWHERE = ("mappings", "profiles", "tests")
+
+_HASH_DIGITS = 16
+_ID = "[a-z][a-z0-9_]*"
+
+
+def default_folder() -> Path:
+    """The shipped rules: beside the package in a checkout, else in the working directory, as in the image."""
+    beside = Path(__file__).resolve().parents[2] / "rules"
+    return beside if beside.is_dir() else Path.cwd() / "rules"
+
+
+def load(folder: Path, catalogue: Mapping[str, pl.DataType]) -> Rulebook:
+    """Read a rules folder whose conditions are over the signals of `catalogue` (name -> dtype).
+
+    Raises: RulebookError with every problem of every file.
+    """
+    rulebook, problems = check(folder, catalogue)
+    if rulebook is None:
+        raise RulebookError(problems)
+    return rulebook
+
+
+def check(folder: Path, catalogue: Mapping[str, pl.DataType]) -> tuple[Rulebook | None, tuple[Problem, ...]]:
+    """The rulebook of a folder, or None and all its problems in order of file and line."""
+    reading = _Reading(catalogue)
+    if not folder.is_dir():
+        reading.problems.append(Problem(str(folder), 0, "no such folder; name the one that holds the rules"))
+    else:
+        reading.read(folder)
+    if reading.problems:
+        return None, RulebookError(reading.problems).problems
+    return reading.rulebook(), ()
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What has been read of a folder so far."""
+
+    catalogue: Mapping[str, pl.DataType]
+    problems: list[Problem] = field(default_factory=list)
+    contents: dict[str, object] = field(default_factory=dict)
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)  # rule id -> file
+    rules: list[Rule] = field(default_factory=list)
+    rolls: list[Roll] = field(default_factory=list)
+    bands: tuple[SegmentBands, ...] = ()
+    holidays: list[Holiday] = field(default_factory=list)
+
+    def read(self, folder: Path) -> None:
+        """Read every file, the shared parameters first."""
+        files = list(self._files(folder))
+        for file in sorted(files, key=lambda file: (file != PARAMS_FILE, file)):
+            document = read_document(folder, file)
+            if isinstance(document, Problem):
+                self.problems.append(document)
+            else:
+                self.contents[file] = document.data
+                self._take(document)
+        if not self.rules and not self.problems:
+            self.problems.append(Problem(str(folder), 0, "no rules in it; expected <family>/<rule id>.yaml"))
+
+    def rulebook(self) -> Rulebook:
+        """The rulebook of a folder without problems. Its hash is of what files say, not of how they are laid out."""
+        canonical = json.dumps(self.contents, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return Rulebook(
+            hash=hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_DIGITS],
+            rules=tuple(sorted(self.rules, key=lambda rule: rule.id)),
+            rolls=tuple(self.rolls),
+            bands=self.bands,
+            holidays=tuple(sorted(self.holidays, key=lambda run: (run.first_day, run.name))),
+        )
+
+    def _files(self, folder: Path) -> Iterator[str]:
+        for path in sorted(folder.rglob("*")):
+            parts = path.relative_to(folder).parts
+            file = "/".join(parts)
+            if parts[0] in ELSEWHERE or any(part.startswith(".") for part in parts) or path.is_dir():
+                continue
+            if path.suffix == ".yml":
+                self.problems.append(Problem(file, 0, f"rename it to {path.stem}.yaml, else it is not read"))
+            elif path.suffix == ".yaml" and len(parts) == 1 and file not in (SEGMENTS_FILE, PARAMS_FILE):
+                self.problems.append(Problem(file, 0, f"expected <family>/{file}, {SEGMENTS_FILE} or {PARAMS_FILE}"))
+            elif path.suffix == ".yaml" and len(parts) > 2:  # noqa: PLR2004 - a family and a file
+                self.problems.append(Problem(file, 0, "lies too deep; expected <family>/<rule id>.yaml"))
+            elif path.suffix == ".yaml":
+                yield file
+
+    def _take(self, document: Document) -> None:
+        family = document.file.partition("/")[0]
+        try:
+            if document.file == PARAMS_FILE:
+                self.params = build_params(document)
+            elif document.file == SEGMENTS_FILE:
+                self.bands = build_bands(document, self.catalogue)
+            elif family == CALENDARS:
+                self.holidays.extend(build_holidays(document))
+            elif family == LISTS:
+                self.rolls.append(build_roll(document, self.catalogue, self.params))
+            else:
+                self._take_rule(document, family)
+        except RulebookError as error:
+            self.problems.extend(error.problems)
+
+    def _take_rule(self, document: Document, family: str) -> None:
+        first = self.named.setdefault(document.stem, document.file)
+        if first != document.file:
+            self.problems.append(
+                Problem(document.file, 0, f"two rules are called {document.stem}; the other is {first}")
+            )
+        if not re.fullmatch(_ID, document.stem):
+            self.problems.append(Problem(document.file, 0, "a rule's file is its id: use a-z, 0-9 and _ only"))
+        self.rules.append(build_rule(document, family, self.catalogue, self.params))

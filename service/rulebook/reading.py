@@ -1,0 +1,113 @@
+"""Reading the parts of one document that mean something: its expressions, its sentences, its evidence."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from service.core.sentences import FORMATS, placeholders
+from service.rulebook.documents import Document, Steps
+from service.rulebook.language import Compiled, LanguageError, compile_expression
+from service.rulebook.problems import Problem, suggest
+from service.rulebook.walk import Scalar
+
+# The core computes it for every warning, so that a sentence may name it without any rule having read it.
+ALWAYS_KNOWN = frozenset({"money_at_risk"})
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads expressions and sentences of one document, and gathers what is wrong and which parameters were read."""
+
+    document: Document
+    signals: Mapping[str, pl.DataType]
+    params: Mapping[str, Scalar]
+    problems: list[Problem] = field(default_factory=list)
+    params_read: set[str] = field(default_factory=set)
+
+    def fault(self, steps: Steps, message: str) -> None:
+        """Keep a problem."""
+        self.problems.append(self.document.problem(steps, message))
+
+    def at(self, *steps: str | int) -> object:
+        """The value at some steps from the root, None where there is none."""
+        value = self.document.data
+        for step in steps:
+            inside = (isinstance(value, dict) and step in value) or (
+                isinstance(value, list) and isinstance(step, int) and step < len(value)
+            )
+            if not inside:
+                return None
+            value = value[step]  # type: ignore[index] # just seen to be a table or a list that has it
+        return value
+
+    def text(self, *steps: str | int) -> str:
+        """The text at some steps, empty where there is none."""
+        value = self.at(*steps)
+        return value if isinstance(value, str) else ""
+
+    def items(self, *steps: str | int) -> list[object]:
+        """The list at some steps, empty where there is none."""
+        value = self.at(*steps)
+        return value if isinstance(value, list) else []
+
+    def words(self, *steps: str | int) -> dict[str, str]:
+        """Texts by language at some steps."""
+        value = self.at(*steps)
+        return {key: " ".join(str(text).split()) for key, text in value.items()} if isinstance(value, dict) else {}
+
+    def expression(self, *steps: str | int, beside: Mapping[str, pl.DataType] | None = None) -> Compiled | None:
+        """Compile the condition at some steps; None where there is none or it has faults. `beside`: further names."""
+        text = self.text(*steps)
+        if not text.strip():
+            return None
+        try:
+            compiled = compile_expression(text, {**self.signals, **(beside or {})}, self.params)
+        except LanguageError as error:
+            for message in error.messages:
+                self.fault(steps, f"{_name(steps)}: {message}")
+            return None
+        self.params_read.update(compiled.params)
+        return compiled
+
+    def sentence_names(self, *steps: str | int) -> list[str]:
+        """The signals that the sentences at some steps name, all languages together."""
+        named: dict[str, None] = {}
+        for language, template in self.words(*steps).items():
+            where = (*steps, language)
+            try:
+                places = placeholders(template)
+            except ValueError as error:
+                self.fault(where, f"{_name(where)}: {error}")
+                continue
+            for name, form in places:
+                if form not in FORMATS:
+                    self.fault(where, f"{_name(where)}: unknown format {form}, expected {' | '.join(FORMATS)}")
+                if name in self.params:
+                    self.params_read.add(name)
+                elif self.is_known(name, where):
+                    named[name] = None
+        return list(named)
+
+    def is_known(self, name: str, steps: Steps) -> bool:
+        """Whether a signal of that name exists; if not, that is a problem."""
+        if name not in self.signals:
+            self.fault(steps, f"{_name(steps)}: unknown signal {name}{suggest(name, self.signals)}")
+        return name in self.signals
+
+    def numbers(self, default: Iterable[str]) -> tuple[str, ...]:
+        """The evidence named under `numbers`, else the default."""
+        named = [(at, name) for at, name in enumerate(self.items("numbers")) if isinstance(name, str)]
+        known = [name for at, name in named if self.is_known(name, ("numbers", at))]
+        return tuple(dict.fromkeys(known if named else default))
+
+    def check_params_are_read(self) -> None:
+        """A parameter that nothing reads is a mistake: somebody believes that it changes something."""
+        own = self.at("params")
+        for name in own if isinstance(own, dict) else ():
+            if name not in self.params_read:
+                self.fault(("params", name), f"params.{name} is read by nothing; name it as :{name} or remove it")
+
+
+def _name(steps: Steps) -> str:
+    return ".".join(map(str, steps))
