@@ -1,0 +1,168 @@
+"""The front office's record: null where no feed has told, and nowhere null when every feed has."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from service.core.calendar import to_day
+from service.core.events import FIELDS
+from service.core.record import describe
+from service.core.rules import Holiday, Offer, Rulebook, SegmentBands
+from service.core.state import Config, State, new_state
+from service.core.step import apply_feedback, close_through, step
+from tests.core.rulebooks import CALL, rule
+from tests.core.streams import Event, batch_of
+
+START = datetime(2026, 5, 1, 12, tzinfo=UTC)
+MONTH = 2026 * 12 + 4
+BANDS = tuple(SegmentBands(measure, 30, 0.1, 0.3, 1) for measure in ("spend", "voice", "data"))
+BOOK = Rulebook(
+    "book",
+    (
+        rule(
+            "low",
+            pl.col("days_silent") >= 0,
+            orders=(CALL,),
+            offer=Offer("2-0-2-1", {"en": "credit", "zh": "话费"}),
+        ),
+        rule("quiet", pl.col("days_silent") >= 5),
+    ),
+    bands=BANDS,
+    holidays=(Holiday("Labour Day", to_day(date(2026, 5, 1)), to_day(date(2026, 5, 5)), ()),),
+)
+NO_RULES = Rulebook("empty", ())
+PROFILE = {
+    "msisdn": "13800000001", "market": "campus", "area": "north", "manager": "Li", "channel": "store",
+    "industry": "education", "plan": "silver", "fee_minor": 5800, "birthday": date(1990, 2, 28), "vip_level": "gold",
+    "activated_on": date(2024, 1, 1),
+}  # fmt: skip
+# Every event type once; the day on which it happens, and its fields.
+TOLD: list[tuple[int, str, dict[str, Any]]] = [
+    (0, "subscriber.activated", {}),
+    (0, "subscriber.profile", PROFILE),
+    (0, "subscriber.status", {"status": "normal"}),
+    *((0, "consent.changed", {"channel": c, "granted": c != "sms"}) for c in ("call", "sms", "manager")),
+    *((n, "recharge", {"amount_minor": 3000}) for n in range(0, 12, 2)),
+    *((0, "bill.closed", {"bill_month": MONTH - n, "total_minor": 6000}) for n in (3, 2, 1)),
+    (0, "bundle.linked", {"bundle_id": "1", "kind": "family", "hard": True, "ends_on": date(2027, 1, 31)}),
+    (0, "bundle.linked", {"bundle_id": "2", "kind": "broadband", "hard": False, "blocks_port": True}),
+    (1, "bundle.unlinked", {"bundle_id": "2", "reason": "cancelled"}),
+    (0, "group.joined", {"group_id": "g", "key_person": True}),
+    (0, "group.left", {"group_id": "other"}),
+    (1, "quota", {"package_id": "p", "measure": "data", "total": 10, "used": 12, "resets_on": date(2026, 6, 1)}),
+    (1, "balance", {"amount_minor": 500, "arrears_minor": 0}),
+    (1, "complaint.opened", {"complaint_id": "c", "topic": "coverage"}),
+    (1, "complaint.closed", {"complaint_id": "other"}),
+    (2, "forwarding.set", {"peer_network": "unicom"}),
+    (2, "device.changed", {"generation": "5g", "dual_sim": False}),
+    (2, "competitor.called", {"network": "telecom"}),
+    *((n, f"np.{state}", {"to_network": "x"}) for n, state in ((2, "queried"), (3, "code_issued"), (3, "requested"))),
+    (4, "np.ported", {"to_network": "x"}),
+    (11, "charge", {"amount_minor": 700, "kind": "usage"}),
+    (11, "charge", {"amount_minor": 5800, "kind": "recurring", "bill_month": MONTH}),
+    (11, "usage.voice", {"seconds": 61}),
+    (11, "usage.sms", {"count": 2}),
+    (11, "usage.data", {"bytes": 5}),
+]
+
+
+def told() -> State:
+    """A life in which every feed has spoken, with a warning that was acknowledged and one that is past."""
+    state = new_state(Config(bands=BANDS, windows_days=(1, 7, 30)))
+    lines = sorted(TOLD, key=lambda line: line[0])
+    events = [
+        Event(str(n), "a", kind, START + timedelta(days=day), fields) for n, (day, kind, fields) in enumerate(lines)
+    ]
+    early = [event for event in events if event.at < START + timedelta(days=10)]
+    step(state, NO_RULES, batch_of(early))
+    close_through(state, NO_RULES, to_day(date(2026, 5, 9)), "clock")
+    close_through(state, BOOK, to_day(date(2026, 5, 10)), "clock")
+    step(state, BOOK, batch_of(events[len(early) :], len(early)))
+    close_through(state, BOOK, to_day(date(2026, 5, 13)), "clock")
+    return state
+
+
+def nulls(value: object, path: str = "") -> list[str]:
+    """Where a record has null, or an empty list or object."""
+    if value is None or value in ({}, []):
+        return [path]
+    if isinstance(value, dict):
+        return [found for name, inner in value.items() for found in nulls(inner, f"{path}.{name}")]
+    if isinstance(value, list):
+        return [found for number, inner in enumerate(value) for found in nulls(inner, f"{path}[{number}]")]
+    return []
+
+
+def test_every_event_type_is_told() -> None:
+    assert {kind for _, kind, _ in TOLD} == set(FIELDS)
+
+
+def test_nothing_is_null_when_every_feed_has_spoken() -> None:
+    state = told()
+    record = describe(state, BOOK, "a", state.episodes.frame)
+    assert record is not None
+    ratios = {path for path in nulls(record) if path.endswith(".drop")}  # no baseline, no ratio: 12 days of life
+    assert set(nulls(record)) - ratios - WARNING_BLANKS == set()
+
+
+# What these warnings have not: no measure is judged, nobody acknowledged them, one goes on, one orders nothing.
+WARNING_BLANKS = {
+    f".warnings.{state}[0].{name}"
+    for state, names in {"open": ("outcome", "resolved_on"), "past": ("orders",)}.items()
+    for name in (*names, "measure", "window_days", "acknowledged_by", "acknowledged_us")
+}
+
+
+def test_the_record_says_what_was_told() -> None:
+    record = describe(told(), BOOK, "a", told().episodes.frame)
+    assert record is not None
+    expected = {
+        "status": "normal", "status_since": "2026-05-01", "birthday": "1990-02-28", "arrears_minor": 0,
+        "fee_minor": 5800,
+        "contract_end": "2027-01-31", "blocks_port": False, "broadband": False, "family": True,
+        "recharge_gap_days": 2.0, "consent": {"call": True, "sms": False, "manager": True},
+        "porting": {"state": "ported", "since": "2026-05-05", "to_network": "x"},
+        "month_to_date": {"spend_minor": 700, "voice_minutes": 2, "data_bytes": 5, "sms": 2, "fee_minor": 5800},
+        "holidays": [{"name": "Labour Day", "from": "2026-05-01", "to": "2026-05-05"}],
+        "offers": [{"campaign": "2-0-2-1", "name": {"en": "credit", "zh": "话费"}}],
+    }  # fmt: skip
+    assert {name: record[name] for name in expected} == expected
+    assert len(record["daily"]) == 90
+    assert record["daily"][-1]["date"] == "2026-05-13"
+    assert sum(day["voice_minutes"] for day in record["daily"]) == record["windows"]["voice"]["30"]["sum"] == 2
+
+
+def test_an_unknown_subscriber_has_no_record_and_an_unfed_one_has_nulls() -> None:
+    state = new_state(Config())
+    step(state, BOOK, batch_of([Event("1", "a/b c%2F", "usage.data", START, {"bytes": 1})]))
+    assert describe(state, BOOK, "nobody", state.episodes.frame) is None
+    record = describe(state, BOOK, "a/b c%2F", state.episodes.frame)
+    assert record is not None
+    for name in ("status", "balance_minor", "bills", "bundles", "contract_end", "group", "msisdn", "quota_left"):
+        assert record[name] is None, name
+
+
+def test_an_acknowledgement_and_a_contact_are_kept() -> None:
+    state = told()
+    (episode,) = state.episodes.frame.filter(pl.col("state") == "raised")["episode_id"].to_list()
+    feedback = pl.DataFrame(
+        {
+            "offset": [0, 1],
+            "type": ["warning.acknowledged", "contact.reported"],
+            "subscriber_id": ["a", "a"],
+            "episode_id": [episode, episode],
+            "by": ["Wang", None],
+            "channel": [None, "call"],
+            "outcome": [None, "refused"],
+            "occurred_us": [1_778_700_000_000_000] * 2,
+        }
+    )
+    turn = apply_feedback(state, BOOK, feedback)
+    assert turn.transitions.select("transition", "acknowledged_by").rows() == [("acknowledged", "Wang")]
+    assert turn.feedback_cursor == 2
+    record = describe(state, BOOK, "a", state.episodes.frame)
+    assert record is not None
+    assert [contact["outcome"] for contact in record["contacts"]] == ["ordered", "refused"]
+    assert record["warnings"]["open"][0]["state"] == "acknowledged"
+    assert apply_feedback(state, BOOK, feedback.head(1)).transitions.is_empty()
