@@ -1,0 +1,101 @@
+"""Making the topics, and checking that those that are there are as the service needs them."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from aiokafka import errors as kafka
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+
+from service.kafka.connection import BrokerMissing, client_options
+from service.settings import KafkaSettings
+from service.wire.topics import TopicSpec
+
+# What makes a topic unfit; how long it keeps its records is the operator's to choose.
+_NEEDED = ("cleanup.policy", "message.timestamp.type")
+
+
+class TopicProblem(Exception):  # noqa: N818 - read by people as a sentence
+    """The broker does not make a topic; the sentence says why."""
+
+
+async def create_topics(settings: KafkaSettings, specs: Sequence[TopicSpec], replication: int) -> list[str]:
+    """Make those that are missing; returns their names. Raises: BrokerMissing, TopicProblem."""
+    async with _admin(settings) as admin:
+        there = set(await admin.list_topics())
+        missing = [spec for spec in specs if spec.name not in there]
+        if not missing:
+            return []
+        if admin._client.cluster.controller is None:  # noqa: SLF001 - told nowhere else
+            # An embedded mock cluster: topics appear when asked for, as they like.
+            await admin.describe_topics([spec.name for spec in missing])
+            return [spec.name for spec in missing]
+        answer = (await admin.create_topics([_new(spec, replication) for spec in missing])).to_object()
+    made = []
+    for one in answer["topic_errors"]:
+        error = kafka.for_code(one["error_code"])
+        if error is kafka.NoError:
+            made.append(one["topic"])
+        elif error is not kafka.TopicAlreadyExistsError:
+            reason = one.get("error_message") or error.__name__
+            raise TopicProblem(f"The broker does not make the topic {one['topic']}: {reason}")
+    return made
+
+
+async def check_topics(settings: KafkaSettings, specs: Sequence[TopicSpec]) -> list[str]:
+    """One sentence for each topic that is missing or unfit, with the remedy. Raises: BrokerMissing."""
+    async with _admin(settings) as admin:
+        there = set(await admin.list_topics())
+        known = [spec for spec in specs if spec.name in there]
+        shapes = {one["topic"]: one for one in await admin.describe_topics([spec.name for spec in known])}
+        embedded = admin._client.cluster.controller is None  # noqa: SLF001 - told nowhere else
+        configs = {} if embedded else await _configs(admin, [spec.name for spec in known])
+    problems = [
+        f"The topic {spec.name} is missing: churn-warning topics create" for spec in specs if spec.name not in there
+    ]
+    for spec in known:
+        count = len(shapes[spec.name]["partitions"])
+        if count != spec.partitions and not embedded:
+            problems.append(
+                f"The topic {spec.name} has {count} partitions, not {spec.partitions} (CHURN_TOPICS__PARTITIONS): "
+                "make it again, or set the variable to the usage topic's count"
+            )
+        problems += [
+            f"The topic {spec.name} has {name}={has}, not {spec.config[name]}: alter its configuration"
+            for name in _NEEDED
+            if name in spec.config
+            and (has := configs.get(spec.name, {}).get(name, spec.config[name])) != spec.config[name]
+        ]
+    return problems
+
+
+def _new(spec: TopicSpec, replication: int) -> NewTopic:
+    # aiokafka takes -1, the broker's default, only beside an (empty) assignment of replicas.
+    assignments: dict[str, Any] = {"replica_assignments": {}} if replication == -1 else {}
+    return NewTopic(spec.name, spec.partitions, replication, **assignments, topic_configs=dict(spec.config))
+
+
+async def _configs(admin: Any, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:  # noqa: ANN401 - aiokafka has no types
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    return {
+        resource[3]: {entry[0]: entry[1] for entry in resource[4]}
+        for answer in answers
+        for resource in answer.resources
+    }
+
+
+@contextlib.asynccontextmanager
+async def _admin(settings: KafkaSettings) -> AsyncIterator[Any]:
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    try:
+        await admin.start()
+        yield admin
+    except (KafkaError, OSError) as error:
+        raise BrokerMissing(
+            f"The broker at {settings.bootstrap_servers} does not answer about topics ({error}): "
+            "start one (deploy/kafka), or correct CHURN_KAFKA__BOOTSTRAP_SERVERS"
+        ) from error
+    finally:
+        await admin.close()

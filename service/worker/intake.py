@@ -1,0 +1,45 @@
+"""What the worker needs of a consumer group: which partitions are ours, and their records."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.ports import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """Records of one topic and partition in offset order (may be none), and the position after them."""
+
+    topic: str
+    partition: int
+    records: Sequence[Record]
+    end: int
+
+
+Assigned = Callable[[frozenset[int]], None]
+
+
+class Intake(Protocol):
+    """Membership of the group over all input topics at once: a partition is of all of them, or of none."""
+
+    async def start(self, assigned: Assigned) -> None:
+        """Join. `assigned` is called synchronously with the partitions at every assignment, with none at a revocation.
+
+        A partition assigned yields nothing until `resume`. Raises: Lost.
+        """
+
+    async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
+        """Let a partition's records flow from these offsets by topic; None: from the beginning. Raises: Lost."""
+
+    async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:
+        """Records of resumed partitions, at most so many in all; waits a little where there are none.
+
+        What is not asked for stays where it is: that is the back-pressure. Raises: Lost, Truncated.
+        """
+
+    async def reachable(self) -> bool:
+        """Whether the broker answers now; tells within two seconds."""
+
+    async def stop(self) -> None:
+        """Leave the group."""

@@ -1,0 +1,305 @@
+"""A broker in memory with what the shell relies on: offsets, transactions, isolation, fencing, a group, and faults."""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from service.ports import Aborted, Ends, Fenced, Lost, Message, Record, Refused, Truncated, Unknown
+from service.worker.intake import Assigned, Polled
+
+
+@dataclass
+class Entry:
+    """A record, or a control record where `record` is None; `verdict` is of its transaction: None while open."""
+
+    record: Record | None
+    verdict: str | None
+
+
+@dataclass
+class Partition:
+    entries: list[Entry] = field(default_factory=list)
+    beginning: int = 0
+
+    @property
+    def high_watermark(self) -> int:
+        return len(self.entries)
+
+    @property
+    def last_stable(self) -> int:
+        still_open = (at for at, entry in enumerate(self.entries) if entry.verdict is None)
+        return next(still_open, self.high_watermark)
+
+    def committed(self, start: int, stop: int) -> list[Record]:
+        stop = min(stop, self.last_stable)
+        return [e.record for e in self.entries[start:stop] if e.record is not None and e.verdict == "commit"]
+
+
+@dataclass
+class Owner:
+    """The newest producer of a transactional id, and its open transaction."""
+
+    epoch: int = 0
+    entries: list[tuple[Partition, Entry]] = field(default_factory=list)
+    offsets: dict[tuple[str, str, int], int] = field(default_factory=dict)
+
+
+class MemoryBroker:
+    """Topics must be made before they are used. `reachable = False` makes every request Lost."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, list[Partition]] = {}
+        self.committed: dict[tuple[str, str, int], int] = {}  # (group, topic, partition) -> offset
+        self.faults: dict[str, deque[str]] = defaultdict(deque)  # transactional id -> what its next publishes meet
+        self.reachable = True
+        self.now_us = 1_370_000_000_000_000
+        self.grown = asyncio.Event()
+        self._owners: dict[str, Owner] = defaultdict(Owner)
+        self._groups: dict[str, list[MemoryIntake]] = defaultdict(list)
+
+    def make_topic(self, name: str, partitions: int) -> None:
+        self.topics[name] = [Partition() for _ in range(partitions)]
+
+    def check(self) -> None:
+        if not self.reachable:
+            raise Lost("the broker is away")
+
+    def append(self, message: Message, verdict: str | None = "commit") -> Entry:
+        partition = self.topics[message.topic][message.partition]
+        offset = partition.high_watermark
+        record = Record(
+            message.topic, message.partition, offset, self.now_us, message.key, message.value, message.headers
+        )
+        partition.entries.append(Entry(record, verdict))
+        self._wake()
+        return partition.entries[-1]
+
+    def truncate(self, topic: str, partition: int, beginning: int) -> None:
+        """Delete what is older, as retention does."""
+        self.topics[topic][partition].beginning = beginning
+
+    def read(self, topic: str, partition: int | None = None) -> list[Record]:
+        """Everything a read_committed reader sees, partition by partition."""
+        of = self.topics[topic] if partition is None else [self.topics[topic][partition]]
+        return [record for one in of for record in one.committed(0, one.high_watermark)]
+
+    # Transactions
+
+    def begin(self, transactional_id: str) -> int:
+        """A newer producer: the former one is fenced, its open transaction aborted. Returns the epoch."""
+        self.end(transactional_id, "abort")
+        self._owners[transactional_id].epoch += 1
+        return self._owners[transactional_id].epoch
+
+    def owner(self, transactional_id: str, epoch: int) -> Owner:
+        owner = self._owners[transactional_id]
+        if owner.epoch != epoch:
+            raise Fenced(f"{transactional_id} has a newer owner")
+        return owner
+
+    def end(self, transactional_id: str, verdict: str) -> None:
+        owner = self._owners[transactional_id]
+        for _, entry in owner.entries:
+            entry.verdict = verdict
+        touched = {id(partition): partition for partition, _ in owner.entries}
+        for partition in touched.values():
+            partition.entries.append(Entry(None, "control"))
+        if verdict == "commit":
+            self.committed |= owner.offsets
+        owner.entries.clear()
+        owner.offsets.clear()
+        self._wake()
+
+    def _wake(self) -> None:
+        self.grown.set()
+        self.grown = asyncio.Event()
+
+    # The group
+
+    def join(self, group: str, member: "MemoryIntake") -> None:
+        self._groups[group].append(member)
+        self.rebalance(group)
+
+    def leave(self, group: str, member: "MemoryIntake") -> None:
+        if member in self._groups[group]:
+            self._groups[group].remove(member)
+            self.rebalance(group)
+
+    def rebalance(self, group: str) -> None:
+        """Everybody loses everything, then each gets a range of partitions in the order of joining."""
+        members = self._groups[group]
+        for member in members:
+            member.revoke()
+        for number, member in enumerate(members):
+            partitions = range(len(self.topics[member.topics[0]]))
+            share = [p for p in partitions if p * len(members) // len(partitions) == number]
+            member.assign(frozenset(share))
+
+
+class MemoryPublisher:
+    """ports.Publisher. Faults: abort, unknown-lost, unknown-committed, refuse, fence, lost (at start)."""
+
+    def __init__(self, broker: MemoryBroker, transactional_id: str, group: str) -> None:
+        self._broker = broker
+        self._id = transactional_id
+        self._group = group
+        self._epoch = 0
+        self._spent = True
+
+    async def start(self) -> None:
+        await asyncio.sleep(0)
+        self._broker.check()
+        self._epoch = self._broker.begin(self._id)
+        self._spent = False
+
+    async def publish(self, messages: Sequence[Message], offsets: Mapping[tuple[str, int], int]) -> None:
+        if self._spent:
+            raise Unknown("the publisher is not running")
+        self._spent = True
+        faults = self._broker.faults[self._id]
+        fault = faults.popleft() if faults else "none"
+        if fault == "fence":
+            self._broker.begin(self._id)
+        for message in messages:
+            await asyncio.sleep(0)
+            owner = self._broker.owner(self._id, self._epoch)
+            partition = self._broker.topics[message.topic][message.partition]
+            owner.entries.append((partition, self._broker.append(message, None)))
+        owner = self._broker.owner(self._id, self._epoch)
+        owner.offsets.update({(self._group, *at): offset for at, offset in offsets.items()})
+        await asyncio.sleep(0)
+        self._broker.owner(self._id, self._epoch)
+        if fault == "unknown-lost":
+            raise Unknown("the answer to the commit was lost, and so was the commit")
+        self._broker.end(self._id, "abort" if fault in {"abort", "refuse"} else "commit")
+        if fault == "unknown-committed":
+            raise Unknown("the answer to the commit was lost")
+        if fault == "refuse":
+            raise Refused(max(messages, key=lambda m: len(m.value or b"")), "too large")
+        self._spent = False
+        if fault == "abort":
+            raise Aborted("the transaction was aborted")
+
+    async def stop(self) -> None:
+        self._spent = True
+
+
+class MemoryLog:
+    """ports.Log."""
+
+    def __init__(self, broker: MemoryBroker, most: int = 1_000) -> None:
+        self._broker = broker
+        self._most = most
+
+    async def ends(self, topic: str, partition: int) -> Ends:
+        await asyncio.sleep(0)
+        self._broker.check()
+        of = self._broker.topics[topic][partition]
+        return Ends(of.last_stable, of.high_watermark)
+
+    async def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[list[Record]]:
+        of = self._broker.topics[topic][partition]
+        position = max(start, of.beginning)
+        if 0 <= start < of.beginning:
+            raise Truncated(topic, partition, start, of.beginning)
+        while position < stop:
+            self._broker.check()
+            reached = min(stop, position + self._most, of.last_stable)
+            if reached == position:
+                await self._broker.grown.wait()
+                continue
+            await asyncio.sleep(0)
+            if records := of.committed(position, reached):
+                yield records
+            position = reached
+
+
+class MemorySender:
+    """worker.Sender."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def send(self, message: Message) -> int:
+        await asyncio.sleep(0)
+        self._broker.check()
+        record = self._broker.append(message).record
+        assert record is not None
+        return record.offset
+
+
+class MemoryIntake:
+    """worker.Intake."""
+
+    def __init__(self, broker: MemoryBroker, topics: Sequence[str], group: str = "g") -> None:
+        self.topics = tuple(topics)
+        self._broker = broker
+        self._group = group
+        self._assigned: Assigned | None = None
+        self._partitions: frozenset[int] = frozenset()
+        self._positions: dict[tuple[str, int], int] = {}
+        self._told: dict[tuple[str, int], int] = {}
+
+    async def start(self, assigned: Assigned) -> None:
+        await asyncio.sleep(0)
+        self._broker.check()
+        self._assigned = assigned
+        self._broker.join(self._group, self)
+
+    async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
+        for topic, position in positions.items():
+            if partition in self._partitions:
+                at = self._broker.topics[topic][partition].beginning if position is None else position
+                self._positions[topic, partition] = self._told[topic, partition] = at
+
+    async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:
+        self._broker.check()
+        polled = self._take(partitions, most)
+        if not polled:
+            await self._wait(self._broker.grown)
+            polled = self._take(partitions, most)
+        return polled
+
+    async def reachable(self) -> bool:
+        return self._broker.reachable
+
+    async def stop(self) -> None:
+        self._broker.leave(self._group, self)
+
+    def assign(self, partitions: frozenset[int]) -> None:
+        self._partitions = partitions
+        assert self._assigned is not None
+        self._assigned(partitions)
+
+    def revoke(self) -> None:
+        self._positions.clear()
+        self.assign(frozenset())
+
+    async def _wait(self, event: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(0.005):
+                await event.wait()
+        except TimeoutError:
+            pass
+
+    def _take(self, partitions: Collection[int], most: int) -> list[Polled]:
+        polled = []
+        for (topic, number), position in list(self._positions.items()):
+            of = self._broker.topics[topic][number]
+            if number not in partitions:
+                continue
+            if position < of.beginning:
+                raise Truncated(topic, number, position, of.beginning)
+            end = min(of.last_stable, position + most)
+            if end > position:
+                polled.append(Polled(topic, number, of.committed(position, end), end))
+                self._positions[topic, number] = end
+        return polled
+
+
+async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Return when a condition holds; fails after a deadline."""
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.001)
