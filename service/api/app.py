@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from service.api.admission import Admission
 from service.api.feed import Feed, Limits
 from service.api.headers import SafeHeaders
 from service.api.health import Health
@@ -16,10 +17,12 @@ from service.api.problems import Guard, install_problems
 from service.api.rules import Rules
 from service.api.stream import Stream
 from service.api.subscribers import Subscribers
+from service.api.traffic import Traffic
 from service.api.views import Presenter
 from service.api.warnings import Warnings
 from service.clock import Clock, SystemClock
 from service.core.rules import Rulebook
+from service.metrics import Metrics
 from service.ports import AlertTail, Desk
 
 _DESCRIPTION = """
@@ -41,12 +44,13 @@ class Options:
 
 
 def build_app(
-    desk: Desk, tail: AlertTail, rulebook: Rulebook, metrics: Callable[[], bytes], options: Options | None = None
+    desk: Desk, tail: AlertTail, rulebook: Rulebook, metrics: Metrics, options: Options | None = None
 ) -> FastAPI:
     """The application. Its feed of live warnings runs from the lifespan's start to its end; see `feed_of`."""
     options = options or Options()
     presenter = Presenter(rulebook)
     feed = Feed(tail, presenter.alert, options.clock, options.limits)
+    admission = Admission(feed, metrics, options.most_streams, options.stream_wait_s)
     app = FastAPI(
         title="churn-warning",
         description=_DESCRIPTION,
@@ -59,7 +63,7 @@ def build_app(
     app.state.feed = feed
     for routes in (
         Subscribers(desk, presenter).routes(),
-        Stream(desk, presenter, feed, options.most_streams, options.stream_wait_s).routes(),
+        Stream(desk, presenter, feed, admission).routes(),
         Warnings(desk, presenter, options.acknowledge_wait_s).routes(),
         Rules(desk, rulebook).routes(),
         Health(desk, metrics).routes(),
@@ -68,6 +72,7 @@ def build_app(
         app.include_router(routes)
     install_problems(app)
     app.add_middleware(Guard)
+    app.add_middleware(Traffic, metrics=metrics, clock=options.clock)
     app.add_middleware(SafeHeaders)
     return app
 

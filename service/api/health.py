@@ -1,20 +1,19 @@
 """What machines ask: is it alive, is it ready, and its metrics."""
 
-from collections.abc import Callable
 from http import HTTPStatus
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api.models import Liveness, Readiness
 from service.api.problems import RETRY_AFTER_S, problem, problems
+from service.metrics import CONTENT_TYPE, Metrics
 from service.ports import Desk
 
 
 class Health:
     """`/livez`, `/readyz` and `/metrics`."""
 
-    def __init__(self, desk: Desk, metrics: Callable[[], bytes]) -> None:
+    def __init__(self, desk: Desk, metrics: Metrics) -> None:
         self._desk = desk
         self._metrics = metrics
 
@@ -58,4 +57,4 @@ class Health:
 
     def metrics(self) -> Response:
         """All metrics of the process."""
-        return Response(self._metrics(), media_type=CONTENT_TYPE_LATEST)
+        return Response(self._metrics.render(), media_type=CONTENT_TYPE)

@@ -10,11 +10,12 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
+from service.api.admission import Admission
 from service.api.cursors import decode_positions, encode_positions
 from service.api.feed import Feed, FeedEnded, News
 from service.api.filters import StreamFilter
 from service.api.models import SubscriberWarning
-from service.api.problems import RETRY_AFTER_S, ProblemError, problems
+from service.api.problems import problems
 from service.api.views import Presenter
 from service.ports import Desk, NotReady, Truncated, WarningPage
 
@@ -30,15 +31,13 @@ no `open` events.
 
 
 class Stream:
-    """`GET /v1/warnings/stream`, for at most so many clients at once."""
+    """`GET /v1/warnings/stream`."""
 
-    def __init__(self, desk: Desk, presenter: Presenter, feed: Feed, most: int, wait_s: float) -> None:
+    def __init__(self, desk: Desk, presenter: Presenter, feed: Feed, admission: Admission) -> None:
         self._desk = desk
         self._presenter = presenter
         self._feed = feed
-        self._most = most
-        self._wait_s = wait_s
-        self._count = 0
+        self._admission = admission
 
     def routes(self) -> APIRouter:
         """The endpoint; whoever is not admitted gets a problem before the stream begins."""
@@ -63,18 +62,8 @@ class Stream:
     async def _admit(
         self, wanted: Annotated[StreamFilter, Query()], last_event_id: Annotated[str | None, Header()] = None
     ) -> AsyncIterator[AsyncGenerator[ServerSentEvent]]:
-        if self._count >= self._most:
-            raise _unavailable("Too many live streams are open")
-        self._count += 1
-        try:
-            if not await self._feed.begun(self._wait_s):
-                raise _unavailable("Live warnings cannot be read yet")
-            if self._feed.is_ended:
-                raise _unavailable("The service is stopping")
-            async with aclosing(self._events(wanted, last_event_id)) as events:
-                yield events
-        finally:
-            self._count -= 1
+        async with self._admission.place(), aclosing(self._events(wanted, last_event_id)) as events:
+            yield events
 
     async def _events(self, wanted: StreamFilter, last_event_id: str | None) -> AsyncGenerator[ServerSentEvent]:
         yield ServerSentEvent(retry=_RECONNECT_MS)
@@ -183,8 +172,3 @@ def _live(page: WarningPage) -> str:
         "as_of": {str(partition): cursor for partition, cursor in sorted(page.as_of.items())},
     }
     return json.dumps(said)
-
-
-def _unavailable(detail: str) -> ProblemError:
-    sentence = f"{detail}; ask again in {RETRY_AFTER_S} seconds."
-    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, retry_after_s=RETRY_AFTER_S)
