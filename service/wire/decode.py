@@ -1,0 +1,246 @@
+"""Records of usage.events to the core's columns: what counts, what is rejected and why, what is not for us."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from service.core.events import COMMON, Batch
+from service.wire.cloudevents import unwrap
+from service.wire.columns import Check, instants, typed_columns
+from service.wire.events import STRUCTS, AnyEvent, Event
+from service.wire.partitioning import Partitioner, partitions_of
+from service.wire.records import Record
+from service.wire.rejects import UNREADABLE, Fault, Reject, UnreadableError, fault_of, unknown_type
+
+# Operator's records to lists of our JSON events, or to the reason why one cannot be mapped.
+Expand = Callable[[list[bytes]], list[list[bytes] | str]]
+
+MOST_EVENTS = 1024  # of one mapped record
+UNMAPPED = "(mapped to nothing)"
+_TYPE_LENGTH = 64
+
+_decode = msgspec.json.Decoder(AnyEvent).decode
+_TYPES = tuple(STRUCTS)
+_NAMES = pl.Series("type", _TYPES)
+_CODES: dict[type, int] = {struct: code for code, struct in enumerate(STRUCTS.values())}
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What a record has to meet.
+
+    `partitions` is the count of the usage topic; `tolerance_us` how far a record may be dated beyond its broker time.
+    """
+
+    partitions: int
+    partitioner: Partitioner = "murmur2"
+    tolerance_us: int = 300_000_000
+    expand: Expand | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Where each record of a poll went: into the batch, among the rejects, or among the ignored by type."""
+
+    batch: Batch
+    rejects: list[Reject]
+    ignored: Counter[str]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """Events as read, the record (by its place in the poll) that each came from, and what failed so far."""
+
+    events: list[Event] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+    faults: dict[int, tuple[Fault, str]] = field(default_factory=dict)
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+def decode(records: Sequence[Record], rules: Intake, end: int | None = None) -> Decoded:
+    """Decode a poll of one shard; no bytes make it raise.
+
+    Args:
+        records: in offset order.
+        rules: what a record has to meet.
+        end: the position after the poll, where it is known; else the offset after the last record.
+    """
+    draft = _map(records, rules.expand) if rules.expand else _read(records)
+    end = end if end is not None else (records[-1].offset + 1 if records else 0)
+    batch = _build(records, draft, rules, end)
+    rejects = [Reject(records[at], *draft.faults[at]) for at in sorted(draft.faults)]
+    return Decoded(batch, rejects, draft.ignored)
+
+
+def _read(records: Sequence[Record]) -> _Draft:
+    draft = _Draft()
+    keep, own, read = draft.events.append, draft.owners.append, _decode
+    for at, record in enumerate(records):
+        try:
+            # A missing value is a TypeError of the reader.
+            keep(read(unwrap(record) if record.headers else record.value))  # type: ignore[arg-type]  # as just said
+        except (*UNREADABLE, TypeError) as error:
+            _fail(draft, at, record, error)
+        else:
+            own(at)
+    return draft
+
+
+def _fail(draft: _Draft, at: int, record: Record, error: Exception) -> None:
+    try:
+        value = unwrap(record)
+    except UNREADABLE as deeper:
+        draft.faults[at] = fault_of(deeper)
+        return
+    stranger = unknown_type(value, STRUCTS)
+    if stranger is None:
+        draft.faults[at] = fault_of(error)
+    else:
+        draft.ignored[stranger[:_TYPE_LENGTH]] += 1
+
+
+def _map(records: Sequence[Record], expand: Expand) -> _Draft:
+    """As `_read`, through a mapping: a record with one bad event is rejected whole."""
+    draft = _Draft()
+    values, mapped = [], []
+    for at, record in enumerate(records):
+        try:
+            values.append(unwrap(record, fill=False))
+            mapped.append(at)
+        except UNREADABLE as error:
+            draft.faults[at] = fault_of(error)
+    for at, pieces in zip(mapped, expand(values), strict=True):
+        try:
+            _take_pieces(draft, at, pieces)
+        except UNREADABLE as error:
+            draft.faults[at] = fault_of(error)
+    return draft
+
+
+def _take_pieces(draft: _Draft, at: int, pieces: list[bytes] | str) -> None:
+    if isinstance(pieces, str):
+        raise UnreadableError(Fault.UNMAPPED, pieces)
+    if len(pieces) > MOST_EVENTS:
+        raise UnreadableError(Fault.UNMAPPED, f"mapped to more than {MOST_EVENTS} events")
+    events, strangers = [], []
+    for piece in pieces:
+        try:
+            events.append(_decode(piece))
+        except UNREADABLE:
+            stranger = unknown_type(piece, STRUCTS)
+            if stranger is None:
+                raise
+            strangers.append(stranger[:_TYPE_LENGTH])
+    draft.events += events
+    draft.owners += [at] * len(events)
+    draft.ignored.update(strangers if pieces else [UNMAPPED])
+
+
+def _build(records: Sequence[Record], draft: _Draft, rules: Intake, end: int) -> Batch:
+    """Columns of what was read; what the checks find goes from the draft's events to its faults."""
+    if not draft.events:
+        return Batch(pl.DataFrame(schema=COMMON), {}, end)
+    events = draft.events
+    owners = np.array(draft.owners, np.int64)
+    codes = np.fromiter(map(_CODES.__getitem__, map(type, events)), np.int8, len(events))
+    common, found = _common(records, draft, owners, codes)
+    bad = _Bad(owners, draft.faults)
+    for fault, check in (*found, *_checks(records, owners, common, rules)):
+        bad.note(fault, check, None)
+    parts: list[tuple[int, np.ndarray, dict[str, pl.Series]]] = []
+    for code in np.unique(codes).tolist():
+        rows = np.flatnonzero(codes == code)
+        chosen = events if rows.size == len(events) else [events[row] for row in rows.tolist()]
+        columns, checks = typed_columns(_TYPES[code], chosen)
+        for check in checks:
+            bad.note(Fault.INVALID, check, rows)
+        parts.append((code, rows, columns))
+    return _without(common, parts, bad.rows(), end)
+
+
+def _common(
+    records: Sequence[Record], draft: _Draft, owners: np.ndarray, codes: np.ndarray
+) -> tuple[pl.DataFrame, list[tuple[Fault, Check]]]:
+    events = draft.events
+    times, bad_time = instants([event.occurred_at for event in events])
+    ids = pl.Series([event.id for event in events], dtype=pl.String)
+    subscribers = pl.Series([event.subscriber_id for event in events], dtype=pl.String)
+    offsets = np.fromiter((record.offset for record in records), np.int64, len(records))[owners]
+    common = pl.DataFrame(
+        {
+            "offset": offsets,
+            "id": ids,
+            "subscriber_id": subscribers,
+            "type": _NAMES.gather(pl.Series(codes)),
+            "occurred_us": times,
+        }
+    )
+    # NUL parts the pieces of what ids are made of.
+    split = ids.str.contains("\0", literal=True) | subscribers.str.contains("\0", literal=True)
+    return common, [(Fault.INVALID, bad_time), (Fault.INVALID, (split, "an id contains the character NUL"))]
+
+
+def _checks(
+    records: Sequence[Record], owners: np.ndarray, common: pl.DataFrame, rules: Intake
+) -> Iterator[tuple[Fault, Check]]:
+    keys = [record.key for record in records]
+    partitions = np.fromiter((record.partition for record in records), np.int64, len(records))
+    stamps = np.fromiter((record.timestamp_us for record in records), np.int64, len(records))[owners]
+    key = pl.Series(keys, dtype=pl.Binary).gather(pl.Series(owners))
+    yield Fault.NO_KEY, (key.is_null(), "the record has no key")
+    right = (key == common["subscriber_id"].cast(pl.Binary)).fill_null(value=False)
+    yield Fault.WRONG_KEY, (~right & key.is_not_null(), "the key is not the subscriber_id")
+    if rules.partitioner != "any":
+        rows = np.flatnonzero(right.to_numpy())
+        expected = partitions_of([keys[at] or b"" for at in owners[rows].tolist()], rules.partitions, rules.partitioner)
+        strange = np.zeros(owners.size, bool)
+        strange[rows] = expected != partitions[owners[rows]]
+        reason = f"{rules.partitioner} over {rules.partitions} partitions puts the key elsewhere"
+        yield Fault.WRONG_PARTITION, (pl.Series(strange), reason)
+    # A record without a timestamp (-1) cannot be measured.
+    early = (common["occurred_us"] > pl.Series(stamps) + rules.tolerance_us) & pl.Series(stamps >= 0)
+    reason = f"dated more than {rules.tolerance_us // 1_000_000} s after the broker's time"
+    yield Fault.FUTURE, (early.fill_null(value=False), reason)
+
+
+@dataclass(slots=True)
+class _Bad:
+    """Records that a check found bad; the first fault found stays."""
+
+    owners: np.ndarray
+    faults: dict[int, tuple[Fault, str]]
+
+    def note(self, fault: Fault, check: Check, rows: np.ndarray | None) -> None:
+        """`check` flags events, all of them or those at `rows`."""
+        flags, reason = check
+        if not flags.any():
+            return
+        places = np.flatnonzero(flags.to_numpy())
+        for owner in self.owners[places if rows is None else rows[places]].tolist():
+            self.faults.setdefault(owner, (fault, reason))
+
+    def rows(self) -> np.ndarray | None:
+        """Flags of events whose record is good; None where all are."""
+        keep = ~np.isin(self.owners, np.fromiter(self.faults, np.int64, len(self.faults)))
+        return None if keep.all() else keep
+
+
+def _without(
+    common: pl.DataFrame,
+    parts: Sequence[tuple[int, np.ndarray, dict[str, pl.Series]]],
+    keep: np.ndarray | None,
+    end: int,
+) -> Batch:
+    """The batch of the rows to keep, `at` counting those only."""
+    places = np.arange(common.height) if keep is None else np.cumsum(keep) - 1
+    fields = {}
+    for code, rows, columns in parts:
+        frame = pl.DataFrame({**columns, "at": pl.Series(places[rows], dtype=pl.UInt32)})
+        frame = frame if keep is None else frame.filter(pl.Series(keep[rows]))
+        if not frame.is_empty():
+            fields[_TYPES[code]] = frame
+    return Batch(common if keep is None else common.filter(pl.Series(keep)), fields, end)
