@@ -120,10 +120,11 @@ def _load(metrics: Metrics) -> None:
 
 @contextmanager
 def exposition(metrics: Metrics) -> Iterator[str]:
-    """Serve /metrics on a free port while inside; gives host:port."""
+    """Serve /metrics on a free port while inside, with more having happened at each scrape; gives host:port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            exercise(metrics)
             body = metrics.render()
             self.send_response(200 if self.path == "/metrics" else 404)
             self.send_header("Content-Type", CONTENT_TYPE)

@@ -1,0 +1,127 @@
+"""The dashboard: every query of every panel gives a series from a real Prometheus that scrapes a service."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from service.metrics import Metrics, describe
+from tests.deploy.scraping import Prometheus, scraping, until
+from tests.doubles.exposition import exposition
+
+GRAFANA = Path(__file__).parents[2] / "deploy/grafana"
+DASHBOARD: dict[str, Any] = json.loads((GRAFANA / "dashboards/churn-warning.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+QUERIES = [
+    pytest.param(target["expr"], id=f"{panel['title']} {target['refId']}")
+    for panel in PANELS
+    for target in panel["targets"]
+]
+SUFFIXES = ("_bucket", "_sum", "_count")
+BUILT_IN = {"__rate_interval": "10s", "__interval": "10s", "__range": "1m"}
+
+
+def chosen(variable: dict[str, Any]) -> str:
+    """What a variable stands for when nobody has chosen anything."""
+    value = variable["current"]["value"]
+    return str(variable["allValue"] if value == ["$__all"] else value)
+
+
+VARIABLES = BUILT_IN | {variable["name"]: chosen(variable) for variable in DASHBOARD["templating"]["list"]}
+
+
+def resolve(expression: str) -> str:
+    """A query as Grafana would send it."""
+    return re.sub(r"\$(\w+)", lambda found: VARIABLES[found[1]], expression)
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    require_tool: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    program = require_tool("prometheus", "prometheus")
+    with (
+        exposition(Metrics("0.0.0", "log")) as target,
+        scraping(program, target, tmp_path_factory.mktemp("prometheus")) as running,
+    ):
+        yield running
+
+
+@pytest.mark.parametrize("expression", QUERIES)
+async def test_every_query_gives_a_series(prometheus: Prometheus, expression: str) -> None:
+    asked = resolve(expression)
+    await until(prometheus.is_ready, "Prometheus does not start", within_s=30)
+    await until(lambda: prometheus.has_numbers(asked), f"no number from {asked}", within_s=30)
+
+
+@pytest.mark.parametrize("variable", [v for v in DASHBOARD["templating"]["list"] if v["type"] == "query"])
+async def test_every_variable_offers_something(prometheus: Prometheus, variable: dict[str, Any]) -> None:
+    metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["definition"]).groups()  # type: ignore[union-attr]  # a test fails on None
+    await until(prometheus.is_ready, "Prometheus does not start", within_s=30)
+    asked = f'count by ({label}) ({metric}{{{label}!=""}})'
+    await until(lambda: prometheus.has_numbers(asked), f"no value of {label}", within_s=30)
+
+
+async def test_recorded_series_are_there(prometheus: Prometheus) -> None:
+    await until(prometheus.is_ready, "Prometheus does not start", within_s=30)
+    for recorded in ("churn:watermark_age:seconds", "churn:close_overdue:seconds", "churn:http_request:p95_5m"):
+        await until(lambda: prometheus.has_numbers(recorded), f"no {recorded}", within_s=30)  # noqa: B023 - awaited here
+
+
+def test_every_metric_of_ours_is_shown_somewhere() -> None:
+    shown = " ".join(target["expr"] for panel in PANELS for target in panel["targets"])
+    ours = [metric.name for metric in describe() if metric.name.startswith("churn_")]
+    unseen = [name for name in ours if name not in shown]
+    assert sorted(unseen) == [
+        "churn_next_close_timestamp_seconds",  # only an alert asks
+        "churn_partitions",  # only an alert asks
+        "churn_warnings_standing_total",  # of interest once, on a rulebook's first day
+    ]
+
+
+def test_queries_name_metrics_that_exist() -> None:
+    names = {metric.name for metric in describe()}
+    known = names | {name + suffix for name in names for suffix in SUFFIXES}
+    for panel in PANELS:
+        for target in panel["targets"]:
+            assert set(re.findall(r"\b(?:churn|process)_\w+", target["expr"])) <= known, panel["title"]
+
+
+def test_panels_say_what_they_show_and_lie_beside_one_another() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+        assert panel["type"] == "row" or panel["description"].endswith(".")
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+def test_grafana_is_told_where_prometheus_and_the_dashboard_are() -> None:
+    yaml = YAML(typ="safe")
+    compose = yaml.load((GRAFANA.parent / "compose.yaml").read_text())["services"]
+    [source] = yaml.load((GRAFANA / "provisioning/datasources/prometheus.yaml").read_text())["datasources"]
+    [provider] = yaml.load((GRAFANA / "provisioning/dashboards/churn-warning.yaml").read_text())["providers"]
+    assert source["url"] == "http://prometheus:9090"
+    assert "prometheus" in compose
+    assert source["uid"] == VARIABLES["datasource"]
+    assert f"./grafana/dashboards:{provider['options']['path']}:ro" in compose["grafana"]["volumes"]
+
+
+def test_prometheus_scrapes_the_service_of_the_compose_file() -> None:
+    yaml = YAML(typ="safe")
+    compose = yaml.load((GRAFANA.parent / "compose.yaml").read_text())["services"]
+    [job] = yaml.load((GRAFANA.parent / "prometheus/prometheus.yml").read_text())["scrape_configs"]
+    [target] = job["static_configs"][0]["targets"]
+    host, port = target.split(":")
+    assert compose[host]["ports"] == [f"127.0.0.1:8080:{port}"]
