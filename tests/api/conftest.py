@@ -1,6 +1,7 @@
 """An application over a desk in memory: asked in process, or served for real on a free port."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -23,9 +24,9 @@ class Place:
     app: FastAPI
 
 
-def make_place(limits: Limits, most_streams: int = 20) -> Place:
+def make_place(limits: Limits, stream_wait_s: float = 2) -> Place:
     desk, clock = InMemoryDesk(), ManualClock()
-    options = Options(most_streams=most_streams, stream_wait_s=1, limits=limits, clock=clock)
+    options = Options(most_streams=20, stream_wait_s=stream_wait_s, limits=limits, clock=clock)
     app = build_app(desk, desk.tail, rulebook(), Metrics("test", "log"), options)
     return Place(desk, clock, app)
 
@@ -56,8 +57,8 @@ class Served:
     address: str
 
 
-@pytest.fixture
-def served(place: Place) -> Iterator[Served]:
+@contextmanager
+def serving(place: Place) -> Iterator[Served]:
     """A real uvicorn on a free port."""
     server = HttpServer(place.app)
     host, port = server.start("127.0.0.1", 0)
@@ -65,3 +66,9 @@ def served(place: Place) -> Iterator[Served]:
         yield Served(place, server, f"http://{host}:{port}")
     finally:
         server.stop(deadline_s=2)
+
+
+@pytest.fixture
+def served(place: Place) -> Iterator[Served]:
+    with serving(place) as running:
+        yield running

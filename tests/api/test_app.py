@@ -1,0 +1,154 @@
+"""What holds for every address: problems, headers, OpenAPI, health, metrics, rules and lists."""
+
+import logging
+from typing import Any
+
+import polars as pl
+import pytest
+from httpx import AsyncClient
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
+
+from service.api.headers import HEADERS
+from tests.api.conftest import Place
+from tests.doubles.desk import row
+from tests.doubles.records import record
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/v1", 404),
+        ("GET", "/page/..%2Fmodels.py", 404),
+        ("GET", "/page/nothing.js", 404),
+        ("DELETE", "/v1/warnings", 405),
+        ("POST", "/v1/rules", 405),
+        ("GET", "/v1/lists/nothing", 404),
+        ("GET", "/v1/warnings?limit=many", 422),
+    ],
+)
+async def test_every_error_is_a_problem_with_a_sentence(
+    client: AsyncClient, method: str, path: str, status: int
+) -> None:
+    answer = await client.request(method, path)
+    told = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.status_code, told["status"], told["type"]) == (status, status, "about:blank")
+    assert told["detail"].endswith(".")
+    assert told["title"]
+    if status == 405:
+        assert answer.headers["allow"]
+
+
+async def test_a_fault_is_a_problem_and_its_words_stay_out_of_the_log(
+    place: Place, client: AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.desk.records["secret-id"] = {"subscriber_id": "secret-id"}  # lacks every other key
+    with caplog.at_level(logging.DEBUG):
+        answer = await client.get("/v1/subscribers/secret-id")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert "secret-id" not in answer.text
+    ours = [record for record in caplog.records if record.name.startswith("service")]
+    assert [record.getMessage().split(" at ")[0] for record in ours] == ["request failed: KeyError"]
+    assert not any("secret-id" in record.getMessage() or record.exc_info for record in ours)
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/v1/warnings", "/nothing", "/openapi.json", "/page/style.css"])
+async def test_every_answer_is_guarded(client: AsyncClient, path: str) -> None:
+    answer = await client.get(path)
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+
+
+async def test_the_page_loads_nothing_from_elsewhere(client: AsyncClient) -> None:
+    page = (await client.get("/")).text
+    assert "//" not in page.replace("<!doctype html>", "")
+    for path in {part.split('"')[0] for part in page.split('="/page/')[1:]}:
+        assert (await client.get(f"/page/{path}")).status_code == 200, path
+
+
+async def test_openapi_names_every_key_and_shows_examples(client: AsyncClient) -> None:
+    told = (await client.get("/openapi.json")).json()
+    paths = set(told["paths"])
+    assert {
+        "/v1/subscribers/{subscriber_id}",
+        "/v1/subscribers",
+        "/v1/warnings",
+        "/v1/warnings/stream",
+        "/v1/warnings/{warning_id}/acknowledge",
+        "/v1/lists/{list_id}",
+        "/v1/rules",
+        "/livez",
+        "/readyz",
+        "/metrics",
+    } == paths
+    schemas = told["components"]["schemas"]
+    assert set(schemas["SubscriberRecord"]["required"]) == set(schemas["SubscriberRecord"]["properties"])
+    assert schemas["SubscriberWarning"]["example"]["severity"] == "warning"
+    assert "text/event-stream" in told["paths"]["/v1/warnings/stream"]["get"]["responses"]["200"]["content"]
+
+
+async def test_answers_meet_their_published_schemas(place: Place, client: AsyncClient) -> None:
+    place.desk.records["s-0001"] = record()
+    place.desk.show(row(1))
+    told = (await client.get("/openapi.json")).json()
+    for path, name in [
+        ("/v1/subscribers/s-0001", "SubscriberRecord"),
+        ("/v1/warnings", "WarningList"),
+        ("/v1/rules", "RuleList"),
+        ("/readyz", "Readiness"),
+    ]:
+        schema: dict[str, Any] = {"$ref": f"#/components/schemas/{name}", "components": told["components"]}
+        Draft202012Validator(schema).validate((await client.get(path)).json())
+
+
+async def test_rules_are_shown_as_written_with_their_open_warnings(place: Place, client: AsyncClient) -> None:
+    place.desk.show(row(1))
+    place.desk.show(row(2, severity="critical"))
+    place.desk.show(row(3, rule="silence"))
+    place.desk.show(row(4, state="resolved"))
+    told = (await client.get("/v1/rules")).json()
+    assert told["rulebook"] == "0123456789abcdef"
+    rules = {rule["id"]: rule for rule in told["rules"]}
+    assert rules["drop_voice"]["open"] == {"notice": 0, "warning": 1, "critical": 1}
+    assert rules["silence"]["open"] == {"notice": 0, "warning": 1, "critical": 0}
+    assert rules["drop_voice"]["expressions"]["when"] == "voice_30d_drop > 0.5"
+    assert (rules["drop_voice"]["params"], rules["port_requested"]["kind"]) == ({"drop": 0.5}, "restricted")
+    assert told["lists"] == [{"id": "never_bundled", "title": {"en": "Valuable, never bundled"}}]
+
+
+async def test_a_list_names_its_subscribers(place: Place, client: AsyncClient) -> None:
+    place.desk.rolls["never_bundled"] = pl.DataFrame({"subscriber_id": ["a", "b"], "monthly_value": [12_000, 11_000]})
+    told = (await client.get("/v1/lists/never_bundled?limit=1")).json()
+    assert told["subscribers"] == [{"subscriber_id": "a", "monthly_value": 12_000}]
+    assert (told["title"], told["complete"]) == ({"en": "Valuable, never bundled"}, True)
+
+
+async def test_readiness_gives_its_reason(place: Place, client: AsyncClient) -> None:
+    assert (await client.get("/readyz")).json()["shards"] == {"0": "running", "1": "running"}
+    place.desk.restoring = {1}
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["missing_partitions"]) == (503, [1])
+    assert answer.json()["detail"] == "1 of 2 shards are being restored."
+    place.desk.restoring, place.desk.broker = set(), False
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "The broker cannot be reached.")
+    assert (await client.get("/livez")).status_code == 200, "to start it again would not help"
+
+
+async def test_liveness_ends_with_progress(place: Place, client: AsyncClient) -> None:
+    assert (await client.get("/livez")).json() == {"live": True}
+    place.desk.live = False
+    answer = await client.get("/livez")
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+
+
+async def test_metrics_name_routes_and_never_paths(place: Place, client: AsyncClient) -> None:
+    place.desk.records["secret-id"] = record("secret-id")
+    await client.get("/v1/subscribers/secret-id")
+    await client.get("/secret-id")
+    answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    route = 'method="GET",route="/v1/subscribers/{subscriber_id}",status="200"'
+    assert f"churn_http_requests_total{{{route}}} 1.0" in answer.text
+    assert 'route="unmatched",status="404"' in answer.text
+    assert "secret-id" not in answer.text
