@@ -105,7 +105,9 @@ def build_bands(document: Document, signals: Signals) -> tuple[SegmentBands, ...
             reader.fault(("bands", at, "measure"), f"bands.{at}: {measure} has a band already, expected one a measure")
         name = f"{measure}_{days}d"
         if days and f"{name}_baseline" not in signals:
-            reader.fault(("bands", at, "window"), f"bands.{at}: no signal {name}_baseline{suggest(name, signals)}")
+            reader.fault(
+                ("bands", at, "window"), f"bands.{at}: no signal {name}_baseline{suggest(f'{name}_baseline', signals)}"
+            )
     if reader.problems:
         raise RulebookError(reader.problems)
     return tuple(
@@ -147,9 +149,6 @@ def _reader(document: Document, shape: Shape, signals: Signals, params: Params) 
     reader = Reader(document, signals, params)
     for steps, message in shape.faults(document.data, ()):
         reader.fault(steps, message)
-    own = reader.at("params")
-    if isinstance(own, dict):
-        reader.params = {**params, **own}
     return reader
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from service.rulebook.problems import Problem
@@ -40,7 +40,7 @@ class Document:
 def read_document(folder: Path, file: str) -> Document | Problem:
     """Read one YAML file of a rules folder; what cannot be read or is no YAML comes back as a problem."""
     try:
-        told = YAML(typ="rt").load((folder / file).read_text(encoding="utf-8"))
+        told = _reader().load((folder / file).read_text(encoding="utf-8"))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return Problem(file, mark.line + 1 if mark else 0, f"not YAML: {_said(error)}")
@@ -49,6 +49,19 @@ def read_document(folder: Path, file: str) -> Document | Problem:
     except OSError as error:
         return Problem(file, 0, f"cannot be read: {error.strerror}")
     return Document(file, plain(told), dict(_lines(told, ())))
+
+
+class _Constructor(RoundTripConstructor):
+    """Leaves dates as the text they are, so that an impossible one is told with its line like any other fault."""
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:timestamp", RoundTripConstructor.construct_yaml_str)
+
+
+def _reader() -> YAML:
+    reader = YAML(typ="rt")
+    reader.Constructor = _Constructor
+    return reader
 
 
 def _said(error: MarkedYAMLError) -> str:
@@ -67,8 +80,7 @@ def plain(value: object) -> object:
     for kind in (str, int, float):
         if isinstance(value, kind):
             return kind(value)
-    # A date is written as people write it; a moment is refused by whoever expected something else.
-    return value.isoformat() if isinstance(value, date) else str(value)
+    return str(value)
 
 
 def _lines(value: object, steps: Steps) -> Iterator[tuple[Steps, int]]:

@@ -6,7 +6,7 @@ from service.core.events import CHANNELS, FIELDS
 from service.core.measures import MEASURES
 from service.core.rules import SEVERITIES
 from service.rulebook.documents import Steps
-from service.rulebook.shapes import Day, Each, Fault, Fields, Named, Number, Shape, Text, Value
+from service.rulebook.shapes import Day, Each, Fault, Fields, Named, Number, Shape, Text, Value, day_of
 
 LANGUAGES = ("en", "zh")
 KINDS = ("risk", "opportunity", "restricted")
@@ -143,8 +143,9 @@ SEGMENTS = Fields(
 
 
 def _run_makes_sense(value: dict[str, object], steps: Steps) -> Iterator[Fault]:
-    if str(value.get("first")) > str(value.get("last")):
-        yield (*steps, "last"), f"last {value.get('last')} lies before first {value.get('first')}"
+    first, last = day_of(value.get("first")), day_of(value.get("last"))
+    if first is not None and last is not None and first > last:
+        yield (*steps, "last"), f"last {last} lies before first {first}"
 
 
 CALENDAR = Fields(

@@ -39,9 +39,12 @@ def compile_expression(
     unknown through comparisons; `/` is exact division and null where the divisor is zero; sums of whole numbers are
     64 bits wide. Raises: LanguageError with all faults.
     """
-    tree = _parse(text)
     walk = Walk(signals, params)
-    kind = walk.visit(tree)
+    try:
+        tree = _parse(text)
+        kind = walk.visit(tree)
+    except RecursionError as error:
+        raise LanguageError(["nested too deeply; split the rule into several"]) from error
     if not walk.faults and kind is not None and kind != wants:
         walk.faults.append(f"the expression is a {kind}, expected a {wants}")
     if walk.faults:
@@ -54,6 +57,11 @@ def compile_expression(
     if kind_of(dtype) != wants:
         raise LanguageError([f"polars makes {dtype} of it, expected a {wants}"])
     return Compiled(compiled, tuple(walk.names), tuple(walk.params_read))
+
+
+def parameters_in(text: str) -> set[str]:
+    """The parameters that a text names, whether or not the text is an expression."""
+    return {found[1] for found in _PARAMETER.finditer(text) if found[1]}
 
 
 def _parse(text: str) -> exp.Expr:

@@ -7,7 +7,7 @@ import polars as pl
 
 from service.core.sentences import FORMATS, placeholders
 from service.rulebook.documents import Document, Steps
-from service.rulebook.language import Compiled, LanguageError, compile_expression
+from service.rulebook.language import Compiled, LanguageError, compile_expression, parameters_in
 from service.rulebook.problems import Problem, suggest
 from service.rulebook.walk import Scalar
 
@@ -24,6 +24,15 @@ class Reader:
     params: Mapping[str, Scalar]
     problems: list[Problem] = field(default_factory=list)
     params_read: set[str] = field(default_factory=set)
+    broken_params: set[str] = field(default_factory=set)  # told of already: what reads them is not judged
+
+    def __post_init__(self) -> None:
+        """Take the document's own parameters before the shared ones."""
+        own = self.at("params")
+        if isinstance(own, dict):
+            self.broken_params = {name for name, value in own.items() if not isinstance(value, str | int | float)}
+            sound = {name: value for name, value in own.items() if name not in self.broken_params}
+            self.params = {**self.params, **sound}
 
     def fault(self, steps: Steps, message: str) -> None:
         """Keep a problem."""
@@ -59,16 +68,16 @@ class Reader:
     def expression(self, *steps: str | int, beside: Mapping[str, pl.DataType] | None = None) -> Compiled | None:
         """Compile the condition at some steps; None where there is none or it has faults. `beside`: further names."""
         text = self.text(*steps)
-        if not text.strip():
+        named = parameters_in(text)
+        self.params_read |= named
+        if not text.strip() or named & self.broken_params:
             return None
         try:
-            compiled = compile_expression(text, {**self.signals, **(beside or {})}, self.params)
+            return compile_expression(text, {**self.signals, **(beside or {})}, self.params)
         except LanguageError as error:
             for message in error.messages:
                 self.fault(steps, f"{_name(steps)}: {message}")
             return None
-        self.params_read.update(compiled.params)
-        return compiled
 
     def sentence_names(self, *steps: str | int) -> list[str]:
         """The signals that the sentences at some steps name, all languages together."""

@@ -1,6 +1,7 @@
 """rules/schema.json: what editors need to know of the files of a rules folder, made from the reader's own fields."""
 
 import json
+import sys
 
 from service.rulebook.formats import FORMATS
 
@@ -16,3 +17,7 @@ def schema_text() -> str:
         "$defs": {name: shape.schema() for name, shape in FORMATS.items()},
     }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

@@ -75,6 +75,14 @@ class Number:
         return made if self.most is None else {**made, "maximum": self.most}
 
 
+def day_of(value: object) -> date | None:
+    """The date that a text says, None where it says none."""
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Day:
     """A calendar date."""
@@ -83,9 +91,7 @@ class Day:
 
     def faults(self, value: object, steps: Steps) -> Iterator[Fault]:
         """What is wrong with a value."""
-        try:
-            date.fromisoformat(str(value))
-        except ValueError:
+        if day_of(value) is None:
             yield steps, f"{_at(steps)}expected a date like 2026-02-15, found {_name(value)}"
 
     def schema(self) -> dict[str, object]:

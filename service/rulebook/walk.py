@@ -171,7 +171,8 @@ class Walk:
         name = node.name.removeprefix(PARAMETER_MARK)
         value = self.params.get(name)
         if value is None:
-            return self._fault(f"unknown parameter :{name}{suggest(name, self.params)}")
+            known = [f":{param}" for param in self.params]
+            return self._fault(f"unknown parameter :{name}{suggest(f':{name}', known)}")
         self.params_read[name] = None
         return "boolean" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
 

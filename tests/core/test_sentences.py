@@ -26,19 +26,19 @@ from service.core.sentences import placeholders, render
         ("no place", {}, "no place"),
     ],
 )
-def test_fills_a_template_with_numbers(template: str, numbers: dict[str, object], expected: str):
+def test_fills_a_template_with_numbers(template: str, numbers: dict[str, object], expected: str) -> None:
     assert render(template, numbers) == expected
 
 
-def test_money_has_as_many_digits_as_its_currency():
+def test_money_has_as_many_digits_as_its_currency() -> None:
     assert [render("{n:money}", {"n": 12345}, digits) for digits in (0, 2, 3)] == ["12,345", "123.45", "12.345"]
 
 
-def test_a_sentence_names_what_it_needs():
+def test_a_sentence_names_what_it_needs() -> None:
     assert placeholders("{a_1d:money} of {event.used}") == [("a_1d", "money"), ("event.used", "plain")]
 
 
 @pytest.mark.parametrize("template", ["{Spend}", "{}", "{a:b:c}", "{a", "a}", "{{a}}"])
-def test_what_is_no_placeholder_is_refused(template: str):
-    with pytest.raises(ValueError, match="placeholder|brace"):
+def test_what_is_no_placeholder_is_refused(template: str) -> None:
+    with pytest.raises(ValueError, match=r"placeholder|brace"):
         placeholders(template)
