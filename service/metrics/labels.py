@@ -39,7 +39,7 @@ class Sums:
 class Bounded:
     """Label values that come from outside: plain words only, and no more of them than `most`."""
 
-    _WORD = re.compile(r"([^\W\d][\w .-]{0,39})?")
+    _WORD = re.compile(r"(\(?[^\W\d][\w .()-]{0,39})?")
 
     def __init__(self, most: int) -> None:
         self._most = most
