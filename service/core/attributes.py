@@ -191,6 +191,8 @@ class Attributes:
         present = values.is_not_null().to_numpy()
         if clear:
             self.columns[name][rows[~present]] = fill
+        if not present.any():
+            return
         values = values.drop_nulls()
         if name in self.vocabularies:
             numbers = self.vocabularies[name].intern(values)

@@ -12,6 +12,7 @@ from service.core.turn import CONTACTS, TRANSITIONS
 
 OPEN = ("raised", "acknowledged")
 _MOST_CHUNKS = 64
+_NO_TRANSITIONS = pl.DataFrame(schema=TRANSITIONS)
 _EPISODES = {"row": pl.Int32(), **{name: dtype for name, dtype in TRANSITIONS.items() if name != "transition"}}
 
 
@@ -101,7 +102,7 @@ class Episodes:
 
 def empty_transitions() -> pl.DataFrame:
     """No transitions."""
-    return pl.DataFrame(schema=TRANSITIONS)
+    return _NO_TRANSITIONS
 
 
 def stack(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -48,8 +48,9 @@ def judge_close(state: State, rulebook: Rulebook, cut: int, *, standing: bool) -
         parts.append(_recover(state, rules, verdicts, close))
         for rule in rules:
             fresh = np.flatnonzero(verdicts[f"{rule.id}:when"] & ~state.episodes.open_rows(rule.id, rows.size))
-            same = (np.full(fresh.size, value) for value in close)
-            parts.append(open_episodes(state, rule, Cases(rows[fresh], signals[fresh], *same), standing=standing))
+            if fresh.size:
+                same = (np.full(fresh.size, value) for value in close)
+                parts.append(open_episodes(state, rule, Cases(rows[fresh], signals[fresh], *same), standing=standing))
     return stack(parts)
 
 
@@ -74,7 +75,8 @@ def judge_events(state: State, rules: Sequence[Rule], event_type: str, events: p
         true = evaluate(signals, rule.when.fill_null(value=False), rows.size).to_numpy()
         fresh = np.flatnonzero(true & ~state.episodes.open_rows(rule.id, len(state.roster))[rows])
         _, first = np.unique(rows[fresh], return_index=True)
-        parts.append(open_episodes(state, rule, cases.take(np.sort(fresh[first])), standing=False))
+        if first.size:
+            parts.append(open_episodes(state, rule, cases.take(np.sort(fresh[first])), standing=False))
     return parts
 
 

@@ -35,6 +35,8 @@ class Cases:
 
 def open_episodes(state: State, rule: Rule, cases: Cases, *, standing: bool) -> pl.DataFrame:
     """Open an episode for each case that has none of the same first day; returns the transitions."""
+    if cases.rows.size == 0:
+        return empty_transitions()
     ids = state.roster.take(cases.rows)
     episode_ids = pl.Series(
         [episode_id(who, rule.id, day) for who, day in zip(ids.to_list(), cases.days.tolist(), strict=True)],

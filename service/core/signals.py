@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -229,7 +230,8 @@ def _windowed(days: int) -> dict[str, Signal]:
     return signals
 
 
-def catalogue(windows_days: Sequence[int] = DEFAULT_WINDOWS_DAYS) -> dict[str, Signal]:
+@lru_cache
+def catalogue(windows_days: tuple[int, ...] = DEFAULT_WINDOWS_DAYS) -> Mapping[str, Signal]:
     """All signals by name for the given window lengths."""
     names: dict[str, Signal] = {}
     for days in windows_days:
