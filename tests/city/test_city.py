@@ -91,7 +91,7 @@ def way_of(key: bytes, value: bytes, at_us: int, ids: set[str]) -> str:
     return "on_time" if lag_days == 0 else "late" if lag_days <= 6 else "beyond_horizon"
 
 
-def test_every_type_but_those_of_other_feeds_is_told_and_fields_are_of_the_contract() -> None:
+def test_every_type_is_told_with_fields_of_the_contract() -> None:
     events = told_events()
     assert set(events["type"].unique()) == set(FIELDS)
     for (event_type,), lines in events.group_by("type"):
