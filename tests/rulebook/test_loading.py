@@ -273,8 +273,8 @@ def test_all_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         "params.yaml:1: high: expected a number, a text, true or false, found a list",
         "segments.yaml:2: bands.0: no signal voice_31d_baseline; did you mean voice_1d_baseline?",
         "segments.yaml:2: warned 0.4 lies within the stable band of 0.5, expected more",
-        "segments.yaml:3: bands.1: voice has a band already, expected one a measure",
         "segments.yaml:3: bands.1.stable: expected a number from 0 to 1, found 2",
+        "segments.yaml:3: bands.1: voice has a band already, expected one a measure",
         "segments.yaml:3: warned 0.4 lies within the stable band of 2, expected more",
     ]
 
