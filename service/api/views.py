@@ -47,8 +47,15 @@ class Presenter:
         )
 
     def alert(self, alert: Alert) -> SubscriberWarning:
-        """A committed record of churn.warnings."""
-        return self.warning(_row(alert.data))
+        """A committed record of churn.warnings: ids and instants have other names there than in the core."""
+        row = dict(alert.data)
+        rule = self._rules.get(row["rule"])
+        window = row.get("window") or {"measure": rule and rule.measure, "days": rule and rule.window_days}
+        instants = {
+            f"{name}_us": _microseconds(row.get(f"{name}_at")) for name in ("raised", "changed", "acknowledged")
+        }
+        named = {"episode_id": row["warning_id"], "measure": window["measure"], "window_days": window["days"]}
+        return self.warning(row | named | instants)
 
     def record(self, record: Mapping[str, Any]) -> SubscriberRecord:
         """The front office's record as the desk gives it: its warnings are lines of episodes."""
@@ -77,15 +84,8 @@ def offer(said: Offer | None) -> OfferView | None:
     return None if said is None else OfferView(campaign=said.campaign, name=dict(said.name))
 
 
-def _row(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A published warning as a line of its episode: instants are RFC 3339 there, microseconds here."""
-    row = dict(data)
-    for name in ("raised", "changed", "acknowledged"):
-        at = row.get(f"{name}_at")
-        if row.get(f"{name}_us") is None and at is not None:
-            row[f"{name}_us"] = microseconds(datetime.fromisoformat(at))
-    row.setdefault("episode_id", row.get("warning_id"))
-    return row
+def _microseconds(at: str | None) -> int | None:
+    return None if at is None else microseconds(datetime.fromisoformat(at))
 
 
 def _orders(orders: Mapping[str, str]) -> tuple[Order, ...]:

@@ -13,11 +13,12 @@ import polars as pl
 
 from service.core.turn import TRANSITIONS
 from service.ports import Alert, Lost, NotReady, Truncated, WarningPage, WarningQuery
+from service.wire.messages import Outlet, turn_messages
+from service.wire.topics import Topics
 
 DAY_US = 86_400_000_000
 FIRST_DAY = date(2025, 3, 31)
 _OPEN = ("raised", "acknowledged")
-_JSON = ("numbers", "consent", "orders", "why")
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:
@@ -71,11 +72,12 @@ class InMemoryTail:
 
     def publish(self, partition: int, line: Mapping[str, Any]) -> None:
         """Commit a transition; from any thread."""
-        data = {name: json.loads(line[name]) if name in _JSON else _text(line[name]) for name in line}
-        headers = {"ce_type": f"churn.warning.{line['transition']}", "ce_id": f"{line['episode_id']}"}
+        turn = pl.DataFrame([line], schema=TRANSITIONS, orient="row")
+        message, *_ = turn_messages(turn, Outlet(Topics(), partition))
+        headers = {name: value.decode() for name, value in message.headers}
         with self._lock:
             log = self._log[partition]
-            log += [Alert(partition, len(log), headers, data), None]
+            log += [Alert(partition, len(log), headers, json.loads(message.value or b"")), None]
             self._wake()
 
     def lose(self) -> None:
@@ -244,7 +246,3 @@ def _meets(line: Mapping[str, Any], query: WarningQuery) -> bool:
         and (query.since_us is None or line["raised_us"] >= query.since_us)
         and (query.before is None or (line["raised_us"], line["episode_id"]) < query.before)
     )
-
-
-def _text(value: object) -> object:
-    return value.isoformat() if isinstance(value, date) else value
