@@ -17,13 +17,16 @@ _FILLS = {"id": "id", "type": "type", "time": "occurred_at", "subject": "subscri
 _Object = dict[str, msgspec.Raw]
 
 
+_NOTHING = msgspec.Raw(b"{}")
+
+
 class _Envelope(msgspec.Struct):
     specversion: str
     id: str | None = None
     type: str | None = None
     time: str | None = None
     subject: str | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = _NOTHING
     data_base64: str | None = None
 
 
@@ -61,10 +64,8 @@ def _open_envelope(value: bytes, *, fill: bool) -> bytes:
         raise UnreadableError(Fault.MALFORMED, "CloudEvents of another version than 1.0")
     if envelope.data_base64 is not None:
         data = b64decode(envelope.data_base64, validate=True)
-    elif envelope.data is not None:
-        data = bytes(envelope.data)
     else:
-        data = b"{}"
+        data = bytes(envelope.data if bytes(envelope.data) != b"null" else _NOTHING)
     told = {field: getattr(envelope, name) for name, field in _FILLS.items()} if fill else {}
     return _filled(data, {field: text for field, text in told.items() if text})
 

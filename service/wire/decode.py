@@ -236,11 +236,13 @@ def _without(
     end: int,
 ) -> Batch:
     """The batch of the rows to keep, `at` counting those only."""
-    places = np.arange(common.height) if keep is None else np.cumsum(keep) - 1
+    if keep is None:
+        keep = np.ones(common.height, bool)
+    places = (np.cumsum(keep) - 1).clip(0)
     fields = {}
     for code, rows, columns in parts:
         frame = pl.DataFrame({**columns, "at": pl.Series(places[rows], dtype=pl.UInt32)})
-        frame = frame if keep is None else frame.filter(pl.Series(keep[rows]))
+        frame = frame.filter(pl.Series(keep[rows]))
         if not frame.is_empty():
             fields[_TYPES[code]] = frame
-    return Batch(common if keep is None else common.filter(pl.Series(keep)), fields, end)
+    return Batch(common.filter(pl.Series(keep)), fields, end)
