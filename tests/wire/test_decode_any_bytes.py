@@ -3,7 +3,6 @@
 import random
 from collections.abc import Sequence
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,15 +59,14 @@ def test_nothing_raises_and_nothing_is_lost(
     assert len(records) == told.frame.height + len(told.rejects) + told.ignored.total()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_random_bytes_and_mutations_of_valid_events_are_all_accounted_for(seed: int) -> None:
-    chance = random.Random(seed)
-    values = [chance.randbytes(chance.randrange(60)) for _ in range(10_000)]
-    values += [_mutated(chance.choice(VALID), chance) for _ in range(10_000)]
+def test_random_bytes_and_mutations_of_valid_events_are_all_accounted_for() -> None:
+    chance = random.Random(1)
+    values = [chance.randbytes(chance.randrange(60)) for _ in range(100_000)]
+    values += [_mutated(chance.choice(VALID), chance) for _ in range(50_000)]
     records = [record(value, offset=at) for at, value in enumerate(values)]
     found = decode(records, RULES)
     assert accounted(records, found)
-    assert 0 < found.batch.common.height < 10_000
+    assert 0 < found.batch.common.height < 50_000
     assert found.batch.common["occurred_us"].max() <= NOON_US + 1_000_000 + RULES.tolerance_us  # type: ignore[operator]  # a column of integers
 
 
