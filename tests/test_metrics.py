@@ -92,8 +92,7 @@ def test_the_format_is_one_that_every_prometheus_reads(metrics: Metrics) -> None
 
 
 def test_every_record_ends_in_one_counter(metrics: Metrics) -> None:
-    metrics.records_taken(3, 120, 0.1)
-    metrics.records_refused({"malformed": 2, "no_key": 1}, {"usage.hologram": 3})
+    metrics.records_taken(3, 120, {"malformed": 2, "no_key": 1}, {"usage.hologram": 3})
     metrics.turn_committed(turn_with(Counts(counted=100, late=4, repeated=10), []))
     ends = ("counted", "repeated", "late", "rejected", "ignored")
     assert [total(metrics, f"churn_records_{end}_total") for end in ends] == [100, 10, 4, 3, 3]
@@ -189,7 +188,7 @@ def test_nothing_is_said_of_a_shard_that_went(metrics: Metrics) -> None:
 
 def test_label_values_from_outside_are_plain_words_and_bounded_in_number(metrics: Metrics) -> None:
     strange = {"13800138000": 1, 'a"b\n': 1, "x" * 41: 1, "": 1}
-    metrics.records_refused({}, strange | {f"usage.kind{number}": 1 for number in range(1_000)})
+    metrics.records_taken(0, 0, {}, strange | {f"usage.kind{number}": 1 for number in range(1_000)})
     found = samples(metrics, "churn_records_ignored_total")
     assert len(found) <= 33
     assert sum(count for _, count in found) == 1_004

@@ -59,7 +59,7 @@ CATALOGUE = (
     _gauge("next_close_timestamp_seconds", "The event time at which a shard's next day is due to close.", "partition"),
     _gauge("state_bytes", "Memory held by a shard's columns, without the repeats.", "partition"),
     _gauge("repeats_bytes", "Memory held to recognise a shard's repeated records.", "partition"),
-    _timing("step", "Time to decode records of a shard and to take them into state."),
+    _timing("turn", "Time from a polled batch to its commit."),
     _timing("day_close", "Time to close one day of one shard, until its last slice is committed.", buckets=_SLOW_S),
     _timing("transaction", "Time of one transaction, from its beginning to its result."),
     _counter("transactions", "Transactions by what became of them.", "result"),

@@ -58,13 +58,11 @@ class Metrics:
 
     # records and turns
 
-    def records_taken(self, partition: int, records: int, seconds: float) -> None:
-        """Records, good and bad, were decoded and taken into a shard's state, in so long."""
+    def records_taken(
+        self, partition: int, records: int, rejected: Mapping[str, int], ignored: Mapping[str, int]
+    ) -> None:
+        """So many records are committed, rejected ones by reason and ignored ones by type; zero shows what may come."""
         self._count("records_in", records, partition)
-        self._time("step", seconds)
-
-    def records_refused(self, rejected: Mapping[str, int], ignored: Mapping[str, int]) -> None:
-        """What did not count is committed: rejected by reason, ignored by type; a zero shows what might come."""
         for reason, count in rejected.items():
             self._count("records_rejected", count, self._reasons.admit(reason))
         for type_, count in ignored.items():
@@ -88,6 +86,10 @@ class Metrics:
                 self._count("orders", count, channel, outcome)
         for rule, count in turn.transitions.filter(standing & raised).group_by("rule").len().iter_rows():
             self._count("warnings_standing", count, rule)
+
+    def batch_finished(self, seconds: float) -> None:
+        """A polled batch is committed to its last turn, after so long."""
+        self._time("turn", seconds)
 
     def transaction_ended(self, result: TransactionResult, seconds: float) -> None:
         """A transaction came to its end."""

@@ -79,8 +79,7 @@ def open_episode(row: int, severity: str, money_minor: int, **other: object) -> 
 def exercise(metrics: Metrics) -> None:
     """Call every method once or more, as a running service would; shard 0 stays, shard 1 comes and goes."""
     _load(metrics)
-    metrics.records_taken(0, 120, 0.2)
-    metrics.records_refused({"malformed": 2}, {"usage.hologram": 3})
+    metrics.records_taken(0, 120, {"malformed": 2}, {"usage.hologram": 3})
     metrics.turn_committed(
         turn_with(
             Counts(counted=100, late=5, repeated=10),
@@ -90,6 +89,7 @@ def exercise(metrics: Metrics) -> None:
             ],
         )
     )
+    metrics.batch_finished(0.2)
     for result in ("committed", "aborted", "unknown", "fenced"):
         metrics.transaction_ended(result, 0.02)
     metrics.day_closed(0.4)
