@@ -68,6 +68,8 @@ class Truncated(Exception):  # noqa: N818 - a state of the world, not a fault
 
     def __init__(self, topic: str, partition: int, asked: int, beginning: int) -> None:
         super().__init__(f"{topic}-{partition} begins at {beginning}, its records from {asked} on are deleted")
+        self.topic = topic
+        self.partition = partition
         self.asked = asked
         self.beginning = beginning
 

@@ -131,7 +131,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """All of them, at every rebalance: whether we keep them the next assignment tells."""
         del revoked
         self._ends.clear()
-        self._assigned(frozenset())
+        self._assigned(None)
 
     def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Hold everything back; synchronous, so that nothing is fetched before."""

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from service.kafka.log import reader, started
-from service.ports import Alert, Lost
+from service.ports import Alert, Lost, Truncated
 from service.settings import KafkaSettings
 
 _LOG = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class KafkaAlertTail:
         return {tp.partition: offset for tp, offset in ends.items()}
 
     async def follow(self, positions: Mapping[int, int]) -> AsyncIterator[Alert]:
-        """Alerts from `positions` on; a broker that is lost is waited for."""
+        """Alerts from `positions` on; a broker that is lost is waited for. Raises: Truncated."""
         held = dict(positions)
         while True:
             try:
@@ -55,7 +55,10 @@ class KafkaAlertTail:
             beginnings = await consumer.beginning_offsets(tps)
             consumer.assign(tps)
             for tp in tps:
-                consumer.seek(tp, max(held.get(tp.partition, 0), beginnings[tp]))
+                asked = held.setdefault(tp.partition, beginnings[tp])
+                if asked < beginnings[tp]:
+                    raise Truncated(tp.topic, tp.partition, asked, beginnings[tp])
+                consumer.seek(tp, asked)
             while True:
                 found = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=_MOST)
                 for tp, records in found.items():

@@ -17,16 +17,17 @@ class Polled:
     end: int
 
 
-Assigned = Callable[[frozenset[int]], None]
+Assigned = Callable[[frozenset[int] | None], None]
 
 
 class Intake(Protocol):
     """Membership of the group over all input topics at once: a partition is of all of them, or of none."""
 
     async def start(self, assigned: Assigned) -> None:
-        """Join. `assigned` is called synchronously with the partitions at every assignment, with none at a revocation.
+        """Join. `assigned` is called, synchronously, with the partitions of every assignment.
 
-        A partition assigned yields nothing until `resume`. Raises: Lost.
+        With None it says that a rebalance has begun, which will bring another assignment. A partition assigned yields
+        nothing until `resume`. Raises: Lost.
         """
 
     async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:

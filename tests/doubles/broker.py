@@ -274,7 +274,9 @@ class MemoryIntake:
 
     def revoke(self) -> None:
         self._positions.clear()
-        self.assign(frozenset())
+        self._partitions = frozenset()
+        if self._assigned is not None:
+            self._assigned(None)
 
     async def _wait(self, event: asyncio.Event) -> None:
         try:
@@ -301,5 +303,5 @@ class MemoryIntake:
 async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
     """Return when a condition holds; fails after a deadline."""
     async with asyncio.timeout(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - any condition, not only one that sets an event
             await asyncio.sleep(0.001)

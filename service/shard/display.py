@@ -1,0 +1,123 @@
+"""What of a shard may be seen from outside: warnings as committed, figures as far as the log is in state.
+
+Readers live in other threads. Frames are swapped, never changed; columns that move in place are read under a lock that
+each step holds as well.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from service.core.raising import evaluate
+from service.core.record import describe
+from service.core.rules import Roll, Rulebook
+from service.core.signals import View, columns
+from service.core.state import State
+from service.core.turn import TRANSITIONS
+from service.ports import WarningQuery
+
+_OPEN = ("raised", "acknowledged")
+_FILTERS = ("rule", "severity", "market", "area", "manager")
+
+
+class Display:
+    """The window of one shard; empty until the shard runs and again when it stops."""
+
+    def __init__(self, partition: int, rulebook: Rulebook) -> None:
+        self.partition = partition
+        self._rulebook = rulebook
+        self._lock = threading.Lock()
+        self._shown: tuple[State, pl.DataFrame, int] | None = None
+
+    @contextmanager
+    def stepping(self) -> Iterator[None]:
+        """Hold readers of moving columns off."""
+        with self._lock:
+            yield
+
+    def show(self, state: State) -> None:
+        """Everything that the state says is committed now."""
+        self._shown = (state, state.episodes.frame, state.cursor)
+
+    def hide(self) -> None:
+        """There is nothing to be seen any more."""
+        self._shown = None
+
+    @property
+    def cursor(self) -> int | None:
+        """The cursor of what is shown, or None while nothing is."""
+        shown = self._shown
+        return None if shown is None else shown[2]
+
+    def subscriber(self, subscriber_id: str) -> dict[str, Any] | None:
+        """The front office's record, or None where nobody of that id is known here."""
+        if (shown := self._shown) is None:
+            return None
+        state, episodes, _ = shown
+        with self._lock:
+            return describe(state, self._rulebook, subscriber_id, episodes)
+
+    def holder(self, msisdn: str) -> tuple[int, str] | None:
+        """(since when, id) of the newest subscriber who has this phone number."""
+        if (shown := self._shown) is None:
+            return None
+        state = shown[0]
+        with self._lock:
+            number = int(state.attributes.vocabularies["msisdn"].find(pl.Series([msisdn], dtype=pl.String))[0])
+            if number < 0:
+                return None
+            rows = np.flatnonzero(state.attributes["msisdn"][: state.subscribers] == number)
+            if rows.size == 0:
+                return None
+            told_us = state.attributes["profile_us"][rows]
+            newest = int(rows[np.argmax(told_us)])
+            return int(told_us.max()), str(state.roster.strings[newest])
+
+    def warnings(self, query: WarningQuery) -> pl.DataFrame:
+        """The first `query.limit` warnings (columns of TRANSITIONS), newest first."""
+        if (shown := self._shown) is None:
+            return pl.DataFrame(schema=TRANSITIONS)
+        wanted = pl.col("state").is_in(_OPEN) if query.state is None else pl.col("state") == query.state
+        for name in _FILTERS:
+            if (value := getattr(query, name)) is not None:
+                wanted &= pl.col(name) == value
+        if query.since_us is not None:
+            wanted &= pl.col("raised_us") >= query.since_us
+        if query.before is not None:
+            last_us, last_id = query.before
+            earlier = pl.col("raised_us") < last_us
+            wanted &= earlier | ((pl.col("raised_us") == last_us) & (pl.col("episode_id") < last_id))
+        return newest_first(_as_transitions(shown[1].filter(wanted)), query.limit)
+
+    def warning(self, episode_id: str) -> dict[str, Any] | None:
+        """One row of TRANSITIONS."""
+        if (shown := self._shown) is None:
+            return None
+        found = _as_transitions(shown[1].filter(pl.col("episode_id") == episode_id)).to_dicts()
+        return found[0] if found else None
+
+    def roll(self, roll: Roll, limit: int) -> pl.DataFrame:
+        """Subscribers on a list, with its numbers."""
+        numbers = [pl.col(name) for name in roll.numbers]
+        if (shown := self._shown) is None:
+            return pl.DataFrame(schema=dict.fromkeys(("subscriber_id", *roll.numbers), pl.Null))
+        state = shown[0]
+        with self._lock:
+            rows = np.arange(state.subscribers, dtype=np.int32)
+            signals = columns(View(state, rows), sorted(roll.names | set(roll.numbers)))
+            met = evaluate(signals, roll.when.fill_null(value=False), rows.size)
+            chosen = np.flatnonzero(met.to_numpy())[:limit]
+            return signals[chosen].select(state.roster.take(rows[chosen]).alias("subscriber_id"), *numbers)
+
+
+def newest_first(warnings: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """At most `limit` rows, by (raised_us, episode_id) descending."""
+    return warnings.sort("raised_us", "episode_id", descending=True).head(limit)
+
+
+def _as_transitions(episodes: pl.DataFrame) -> pl.DataFrame:
+    return episodes.with_columns(transition=pl.col("state")).select(list(TRANSITIONS))

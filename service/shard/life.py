@@ -1,0 +1,282 @@
+"""The life of one shard: fence the former owner, restore, take turns, drain; and start again after a fall.
+
+Each turn: take what waits -> decode and step in a thread -> one transaction after another -> show.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from service.core.segments import tally
+from service.core.state import new_state
+from service.core.step import close_through, resume, step
+from service.core.turn import Turn
+from service.ports import Ends, Fenced, Lost, Publisher, Record
+from service.shard.display import Display
+from service.shard.inbox import Lane
+from service.shard.outbox import Outbox, Poll
+from service.shard.reports import Reports
+from service.shard.restore import Progress, restore
+from service.shard.snapshots import Snapshots
+from service.shard.world import Stage, Terms, World
+from service.wire.decode import Decoded, decode
+
+_LOG = logging.getLogger(__name__)
+
+StillOurs = Callable[[int], Awaitable[bool]]
+
+
+class Shard:
+    """One partition's shard while it is assigned to us.
+
+    `still_ours` waits out a rebalance, then says whether the partition is ours; `ready` is called when the shard runs
+    and its records may flow from `positions` on.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        world: World,
+        terms: Terms,
+        still_ours: StillOurs,
+        ready: Callable[["Shard"], Awaitable[None]],
+    ) -> None:
+        self.partition = partition
+        self.stage = Stage.ASSIGNED
+        self.display = Display(partition, terms.rulebook)
+        self.progress = Progress()
+        self.trouble: str | None = None  # why it does not run, for people
+        self._world = world
+        self._terms = terms
+        self._still_ours = still_ours
+        self._ready = ready
+        self._usage, self._feedback = Lane(), Lane()
+        self._wake = asyncio.Event()
+        self._leaving = self._drains = False
+        self._looked_s = 0.0
+        self._state = new_state(terms.config)
+        self._outbox = Outbox(partition, world, terms, self._renew)
+        self._reports = Reports(terms)
+        self._snapshots = Snapshots(partition, world, terms, self.display)
+
+    # Asked by the worker, on its loop
+
+    @property
+    def positions(self) -> dict[str, int | None]:
+        """Where each topic goes on; None: at its beginning."""
+        topics = self._terms.topics
+        return {topics.usage: self._usage.end or None, topics.feedback: self._feedback.end or None}
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be polled."""
+        most = self._terms.turn_records
+        return self.stage is Stage.RUNNING and len(self._usage.records) < most and len(self._feedback.records) < most
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it will end by itself."""
+        return self._leaving
+
+    def offer(self, topic: str, records: Sequence[Record], end: int) -> None:
+        """Records that were polled, and the position after them."""
+        lane = self._feedback if topic == self._terms.topics.feedback else self._usage
+        lane.offer(records, end)
+        self._wake.set()
+
+    def leave(self, *, drain: bool) -> None:
+        """End after the present turn; with `drain` after committing and keeping a snapshot."""
+        self._leaving, self._drains = True, drain
+        self._wake.set()
+
+    async def applied(self, offset: int) -> None:
+        """Return when the feedback record at an offset has taken effect."""
+        await self._reports.applied(offset)
+
+    # Its life
+
+    async def run(self) -> None:
+        """Live until told to leave, or until the partition is no longer ours."""
+        attempt = 0
+        while not self._leaving:
+            try:
+                await self._live()
+                break
+            except Fenced as fenced:
+                self.trouble = str(fenced)
+            except Exception as error:  # noqa: BLE001 - a fall of one shard must not end the others
+                self.trouble = f"{type(error).__name__}: {error}"
+                log = _LOG.warning if isinstance(error, Lost) else _LOG.exception
+                log("shard %d falls: %s", self.partition, self.trouble)
+            finally:
+                self.display.hide()
+                await self._outbox.close()
+            if self._leaving or not await self._still_ours(self.partition):
+                break
+            self._enter(Stage.ASSIGNED)
+            self._begin_anew()
+            self._wake.clear()
+            await self._pause(min(self._terms.back_off_s * 2**attempt, self._terms.most_back_off_s))
+            attempt += 1
+        self._enter(Stage.GONE)
+        self._world.observer.shard_left(self.partition)
+
+    async def _live(self) -> None:
+        began_s = self._world.clock.elapsed_s()
+        self._enter(Stage.ASSIGNED)
+        publisher = await self._new_publisher()
+        self._outbox.open(publisher, 0)
+        self._enter(Stage.FENCED)
+        decisions = await self._world.log.ends(self._terms.topics.decisions, self.partition)
+        self._outbox.open(publisher, decisions.high_watermark)
+        self._enter(Stage.RESTORING)
+        self._state = await restore(self.partition, self._world, self._terms, self.progress)
+        await self._say(await asyncio.to_thread(resume, self._state, self._terms.rulebook), Poll())
+        self._usage.begin(self._state.cursor)
+        self._feedback.begin(self._state.feedback_cursor)
+        self._snapshots.begin(self._state)
+        self._show()
+        self.trouble = None
+        self._enter(Stage.RUNNING)
+        self._world.observer.shard_restored(self._world.clock.elapsed_s() - began_s)
+        await self._ready(self)
+        while not self._leaving:
+            await self._round()
+        if self._drains:
+            self._enter(Stage.DRAINING)
+            await self._outbox.flush()
+            await self._snapshots.keep(self._state)
+        await self._snapshots.finish()
+
+    async def _round(self) -> None:
+        waits = self._usage.waits or self._feedback.waits
+        if not waits:
+            await self._pause(self._terms.mirror_interval_s)
+        self._wake.clear()
+        if self._usage.waits:
+            await self._take_usage()
+        if self._feedback.waits or self._reports.waits:
+            await self._take_feedback()
+        if self._world.clock.elapsed_s() - self._looked_s >= self._terms.mirror_interval_s:
+            self._looked_s = self._world.clock.elapsed_s()
+            await self._look()
+        if self._snapshots.is_due(self._state):
+            await self._outbox.flush()
+            await self._snapshots.begin_keeping(self._state)
+
+    async def _take_usage(self) -> None:
+        records, end = self._usage.take(self._terms.turn_records)
+        began_s = self._world.clock.elapsed_s()
+        decoded, turns = await asyncio.to_thread(self._step, records, end)
+        self._snapshots.note(len(records))
+        await self._say(turns, Poll(records, decoded.rejects, decoded.ignored))
+        self._show()
+        self._world.observer.batch_finished(self._world.clock.elapsed_s() - began_s)
+
+    def _step(self, records: Sequence[Record], end: int) -> tuple[Decoded, list[Turn]]:
+        decoded = decode(records, self._terms.intake, end)
+        with self.display.stepping():
+            return decoded, step(self._state, self._terms.rulebook, decoded.batch)
+
+    async def _take_feedback(self) -> None:
+        if self._feedback.waits:
+            records, end = self._feedback.take(self._terms.turn_records)
+            await self._reports.add(records, end)
+        while (due := self._reports.due(self._state.cursor)) is not None:
+            with self.display.stepping():
+                turn = due.apply(self._state, self._terms.rulebook)
+            await self._outbox.tell(turn, due.rejects)
+            if due.closes is not None:
+                await self._close(due.closes)
+                await self._outbox.tell(due.passes(self._state), ())
+            self._show()
+            self._reports.done(self._state.feedback_cursor)
+
+    async def _look(self) -> None:
+        """At the end of the log and at the clock, also while nothing comes."""
+        try:
+            ends = await self._world.log.ends(self._terms.topics.usage, self.partition)
+        except Lost:
+            return  # what is in state stays; the broker is waited for
+        self._world.observer.shard_moved(self.partition, self._state.cursor, ends.high_watermark)
+        day = self._day_due(ends) if self._terms.wall else None
+        if day is not None:
+            await self._close(day)
+            self._show()
+        await self._outbox.say((), Poll())
+
+    def _day_due(self, ends: Ends) -> int | None:
+        """The last day that the clock may close: only when all that was written is in state."""
+        state = self._state
+        behind = self._usage.waits or not state.cursor == ends.last_stable == ends.high_watermark
+        if behind or state.closed_day is None:
+            return None
+        day, now_us = state.closed_day, self._world.clock.now_us()
+        while state.due_us(day + 1) <= now_us:
+            day += 1
+        return day if day > state.closed_day else None
+
+    async def _close(self, day: int) -> None:
+        def closing() -> list[Turn]:
+            with self.display.stepping():
+                return close_through(self._state, self._terms.rulebook, day, "clock")
+
+        await self._say(await asyncio.to_thread(closing), Poll())
+
+    async def _say(self, turns: Sequence[Turn], poll: Poll) -> None:
+        began_s = self._world.clock.elapsed_s()
+        await self._outbox.say(turns, poll)
+        closed = sum(1 for turn in turns if turn.day is not None and turn.day.slices_done == turn.day.slices)
+        for _ in range(closed):
+            self._world.observer.day_closed((self._world.clock.elapsed_s() - began_s) / closed)
+        if closed:
+            self._world.observer.segments_counted(self.partition, tally(self._state))
+
+    def _show(self) -> None:
+        self.display.show(self._state)
+        self._world.observer.shard_measured(self.partition, self._state)
+
+    async def _renew(self) -> Publisher:
+        """Another publisher in place of one that came to its end. Raises: Fenced where the partition is not ours."""
+        await self._outbox.close()
+        while True:
+            try:
+                return await self._new_publisher()
+            except Lost as lost:
+                self.trouble = str(lost)
+                if self._leaving:
+                    raise
+                self._wake.clear()
+                await self._pause(self._terms.most_back_off_s)
+
+    async def _new_publisher(self) -> Publisher:
+        """A started publisher of a partition that is ours before and after. Raises: Fenced, Lost."""
+        if not await self._still_ours(self.partition):
+            raise Fenced("the partition is no longer ours")
+        publisher = self._world.publisher(self.partition)
+        await publisher.start()
+        # A slow start may end after the partition has moved on: then its new owner is fenced and starts again.
+        if not await self._still_ours(self.partition):
+            await publisher.stop()
+            raise Fenced("the partition is no longer ours")
+        return publisher
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _enter(self, stage: Stage) -> None:
+        self.stage = stage
+        if stage is not Stage.GONE:
+            self._world.observer.shard_entered(self.partition, str(stage))
+        _LOG.info("shard %d is %s", self.partition, stage)
+
+    def _begin_anew(self) -> None:
+        """Nothing of a former life is kept."""
+        self._state = new_state(self._terms.config)
+        self._outbox = Outbox(self.partition, self._world, self._terms, self._renew)
+        self._reports = Reports(self._terms)
+        self._snapshots = Snapshots(self.partition, self._world, self._terms, self.display)

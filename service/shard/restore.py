@@ -1,0 +1,64 @@
+"""Bringing a shard back: decisions are read, windows recomputed up to the cursor, and nothing is judged again."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import polars as pl
+
+from service.core.events import COMMON, Batch
+from service.core.frames import from_frames, recall
+from service.core.state import State, new_state
+from service.core.step import retrace, retrace_end
+from service.ports import Snapshot
+from service.shard.outbox import read_decisions_from
+from service.shard.world import Terms, World
+from service.wire.decisions import Decisions
+from service.wire.decode import decode
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a restore has come, in usage records."""
+
+    done: int = 0
+    total: int = 0
+
+
+async def restore(partition: int, world: World, terms: Terms, progress: Progress) -> State:
+    """Decisions to their end, the newest snapshot not ahead of the cursor, the log's tail. Raises: Lost, Truncated."""
+    decided = await read_decisions_from(world, terms, partition, -1)
+    snapshot = await asyncio.to_thread(world.store.newest, partition, decided.cursor)
+    state = await asyncio.to_thread(_begin, snapshot, terms, partition)
+    if snapshot is not None and "taken_us" in snapshot.manifest:
+        world.observer.snapshot_found(partition, int(snapshot.manifest["taken_us"]))
+    await _follow_tail(state, decided, (partition, world, terms), progress)
+    await asyncio.to_thread(recall, state, decided.episodes, decided.contacts, decided.days, decided.feedback_cursor)
+    return state
+
+
+def _begin(snapshot: Snapshot | None, terms: Terms, partition: int) -> State:
+    if snapshot is not None:
+        try:
+            return from_frames(terms.config, snapshot.manifest, snapshot.frames)
+        except ValueError as error:
+            _LOG.warning("shard %d reads the whole log again: %s", partition, error)
+    return new_state(terms.config)
+
+
+async def _follow_tail(state: State, decided: Decisions, given: tuple[int, World, Terms], progress: Progress) -> None:
+    partition, world, terms = given
+    cuts = {day: record.cut for day, record in decided.days.items()}
+    start = state.cursor
+    progress.total = decided.cursor - start
+    if start < decided.cursor:
+        # Nothing was ever taken before the beginning, so that is where an empty state starts.
+        async for records in world.log.read(terms.topics.usage, partition, start or -1, decided.cursor):
+            batch = (await asyncio.to_thread(decode, records, terms.intake)).batch
+            await asyncio.to_thread(retrace, state, batch, cuts)
+            progress.done = batch.end - start
+    rest = Batch(pl.DataFrame(schema=COMMON), {}, decided.cursor)
+    await asyncio.to_thread(retrace, state, rest, cuts)
+    await asyncio.to_thread(retrace_end, state, cuts)

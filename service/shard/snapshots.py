@@ -1,0 +1,75 @@
+"""Keeping snapshots of a shard: often enough to bound its tail, beside its turns, always at a committed cursor."""
+
+import asyncio
+import logging
+
+from service.core.frames import meta, to_frames
+from service.core.state import State
+from service.ports import Snapshot
+from service.shard.display import Display
+from service.shard.world import Terms, World
+
+_LOG = logging.getLogger(__name__)
+
+
+class Snapshots:
+    """When one is due, and the one that is being written."""
+
+    def __init__(self, partition: int, world: World, terms: Terms, display: Display) -> None:
+        self._partition = partition
+        self._world = world
+        self._terms = terms
+        self._display = display
+        self._cursor = 0
+        self._records = 0
+        self._taken_s = 0.0
+        self._writing: asyncio.Task[None] | None = None
+
+    def begin(self, state: State) -> None:
+        """Count from a state that was just restored."""
+        self._cursor, self._records, self._taken_s = state.cursor, 0, self._world.clock.elapsed_s()
+
+    def note(self, records: int) -> None:
+        """So many records were taken into state."""
+        self._records += records
+
+    def is_due(self, state: State) -> bool:
+        """Whether enough has changed, or what has changed is old enough."""
+        if state.cursor == self._cursor or (self._writing is not None and not self._writing.done()):
+            return False
+        elapsed_s = self._world.clock.elapsed_s() - self._taken_s
+        return self._records >= self._terms.snapshot_records or elapsed_s >= self._terms.snapshot_interval_s
+
+    async def begin_keeping(self, state: State) -> None:
+        """Copy the state, all of which is committed, and write it while the shard goes on."""
+        taken_us = self._world.clock.now_us()
+        snapshot = await asyncio.to_thread(self._copy, state, taken_us)
+        self.begin(state)
+        self._writing = asyncio.create_task(self._write(snapshot, taken_us))
+
+    async def keep(self, state: State) -> None:
+        """Write one now, unless nothing has changed."""
+        await self.finish()
+        if state.cursor != self._cursor:
+            await self.begin_keeping(state)
+
+    async def finish(self) -> None:
+        """Wait for the one that is being written."""
+        if self._writing is not None:
+            await self._writing
+
+    def _copy(self, state: State, taken_us: int) -> Snapshot:
+        with self._display.stepping():
+            manifest = {**meta(state), "taken_us": taken_us, "rulebook": self._terms.rulebook.hash}
+            return Snapshot(manifest, to_frames(state))
+
+    async def _write(self, snapshot: Snapshot, taken_us: int) -> None:
+        observer, began_s = self._world.observer, self._world.clock.elapsed_s()
+        try:
+            await asyncio.to_thread(self._world.store.save, self._partition, snapshot)
+        except OSError as error:  # the next one may find room; the log still holds what this one would have
+            _LOG.error("shard %d keeps no snapshot: %s", self._partition, error)
+            observer.snapshot_failed()
+            return
+        size = sum(int(frame.estimated_size()) for frame in snapshot.frames.values())
+        observer.snapshot_saved(self._partition, self._world.clock.elapsed_s() - began_s, size, taken_us)

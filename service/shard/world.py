@@ -1,0 +1,110 @@
+"""What a shard is given: the world it reads and writes, the terms it lives by, and who watches it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, Protocol
+
+import polars as pl
+
+from service.clock import Clock
+from service.core.rules import Rulebook
+from service.core.state import Config, State
+from service.core.turn import Turn
+from service.ports import Log, Publisher, SnapshotStore
+from service.wire.decode import Intake
+from service.wire.topics import Topics
+
+
+class Stage(StrEnum):
+    """Where a shard is in its life."""
+
+    ASSIGNED = "assigned"  # the group says it is ours
+    FENCED = "fenced"  # its former owner can publish nothing more
+    RESTORING = "restoring"
+    RUNNING = "running"
+    DRAINING = "draining"  # finishing, committing, keeping a snapshot
+    GONE = "gone"
+
+
+Verdict = Literal["committed", "aborted", "unknown", "fenced"]
+
+
+class Observer(Protocol):
+    """Who counts what happens. Called on the worker's loop; must return at once."""
+
+    def records_taken(
+        self, partition: int, records: int, rejected: Mapping[str, int], ignored: Mapping[str, int]
+    ) -> None:
+        """So many usage records are committed; those rejected by fault, those ignored by type, are among them."""
+
+    def turn_committed(self, turn: Turn) -> None:
+        """A turn, or a slice of it, is committed."""
+
+    def batch_finished(self, seconds: float) -> None:
+        """A polled batch is done to its last turn."""
+
+    def transaction_ended(self, result: Verdict, seconds: float) -> None:
+        """A transaction came to an end."""
+
+    def day_closed(self, seconds: float) -> None:
+        """A shard closed a day, down to its last slice."""
+
+    def shard_entered(self, partition: int, state: str) -> None:
+        """A shard's stage has changed."""
+
+    def shard_left(self, partition: int) -> None:
+        """A shard lives here no longer."""
+
+    def shard_restored(self, seconds: float) -> None:
+        """A shard stands where it stood."""
+
+    def shard_moved(self, partition: int, cursor: int, high_watermark: int) -> None:
+        """How far a shard has come, and how far it could."""
+
+    def shard_measured(self, partition: int, state: State) -> None:
+        """What a shard's state holds after a commit."""
+
+    def segments_counted(self, partition: int, tally: pl.DataFrame) -> None:
+        """Subscribers by segment after a day was closed."""
+
+    def snapshot_saved(self, partition: int, seconds: float, size_bytes: int, at_us: int) -> None:
+        """A snapshot was written."""
+
+    def snapshot_found(self, partition: int, at_us: int) -> None:
+        """A shard starts from a snapshot written at an instant."""
+
+    def snapshot_failed(self) -> None:
+        """A snapshot could not be written."""
+
+    def broker_answers(self, *, connected: bool) -> None:
+        """Whether the broker answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The adapters of a shard."""
+
+    log: Log
+    publisher: Callable[[int], Publisher]  # a new one, not started, for a partition
+    store: SnapshotStore
+    clock: Clock
+    observer: Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is the same for all shards as long as the process lives."""
+
+    rulebook: Rulebook
+    intake: Intake
+    config: Config = field(default_factory=Config)
+    topics: Topics = field(default_factory=Topics)
+    currency: str = "CNY"
+    wall: bool = False  # whether the clock may close a day, not only the log
+    turn_records: int = 50_000
+    mirror_interval_s: float = 1.0  # between commits of turns that say nothing, and between looks at the clock
+    snapshot_records: int = 2_000_000
+    snapshot_interval_s: float = 600.0
+    back_off_s: float = 0.5
+    most_back_off_s: float = 15.0

@@ -1,0 +1,220 @@
+"""The worker: shards come and go with the group's assignment; one loop polls for all that have room."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.ports import Lost, Truncated
+from service.shard import Shard, Stage, Terms, World
+from service.worker.desk import Sender, ShardDesk
+from service.worker.intake import Intake
+
+_LOG = logging.getLogger(__name__)
+_LOOK_S = 2.0
+_IDLE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    shard: Shard
+    task: asyncio.Task[None]
+
+
+class Worker:
+    """All shards of one process. `desk` answers for them from any thread."""
+
+    def __init__(self, world: World, terms: Terms, intake: Intake, sender: Sender) -> None:
+        self._world = world
+        self._terms = terms
+        self._intake = intake
+        self._places: dict[int, _Place] = {}
+        self._assigned: frozenset[int] = frozenset()
+        self._settled = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._broker = False
+        self._live = True
+        self._resumes: set[asyncio.Task[None]] = set()
+        self.desk = ShardDesk(terms, self._shards, self.readiness, sender, world.clock)
+
+    async def run(self) -> None:
+        """Join the group and live until `stop`; a broker that is lost is waited for."""
+        self.desk.run_on(asyncio.get_running_loop())
+        watching = asyncio.create_task(self._watch())
+        try:
+            while not self._stopping.is_set():
+                try:
+                    await self._intake.start(self._on_assigned)
+                    self._broker = True
+                    await self._poll()
+                except Lost as lost:
+                    self._on_lost(lost)
+                    self._settled.clear()  # whose the shards are, the next assignment tells
+                    await self._intake.stop()
+                    await self._wait(self._stopping, self._terms.back_off_s)
+        except BaseException:
+            self._live = False
+            raise
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def stop(self, within_s: float) -> None:
+        """Finish turns, commit, keep snapshots, leave the group; what takes longer is cut off."""
+        self._stopping.set()
+        self._changed.set()
+        for place in self._places.values():
+            place.shard.leave(drain=True)
+        self._settled.set()  # who waits for a rebalance waits no longer
+        tasks = [place.task for place in self._places.values()] + list(self._resumes)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=within_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                _LOG.warning(
+                    "%d shards did not drain in %.1f s; they will restore from their last commit", len(late), within_s
+                )
+        await self._wait_for(self._intake.stop(), within_s)
+
+    def readiness(self) -> Mapping[str, Any]:
+        """See ports.Desk."""
+        shards = {partition: str(shard.stage) for partition, shard in sorted(self._shards().items())}
+        waiting = [partition for partition, stage in shards.items() if stage != Stage.RUNNING]
+        settled = self._settled.is_set() and not self._stopping.is_set()
+        return {
+            "ready": settled and self._broker and not waiting,
+            "live": self._live,
+            "broker": self._broker,
+            "shards": shards,
+            "reason": self._reason(waiting, settled=settled),
+        }
+
+    def _reason(self, waiting: list[int], *, settled: bool) -> str | None:
+        if self._stopping.is_set():
+            return "The service is stopping."
+        if not self._broker:
+            return "The broker does not answer; the service waits for it."
+        if not settled:
+            return "The shards are being shared out."
+        if waiting:
+            shards = self._shards()
+            troubles = {shards[partition].trouble for partition in waiting if partition in shards} - {None}
+            because = f" ({'; '.join(sorted(str(trouble) for trouble in troubles))})" if troubles else ""
+            return f"Partitions {', '.join(map(str, waiting))} are being restored{because}."
+        return None
+
+    # The assignment
+
+    def _on_assigned(self, partitions: frozenset[int] | None) -> None:
+        if partitions is None:
+            self._settled.clear()
+            return
+        self._assigned = partitions
+        self._settled.set()
+        for partition, place in self._places.items():
+            if partition not in partitions:
+                place.shard.leave(drain=False)
+        for partition in sorted(partitions):
+            kept = self._places.get(partition)
+            if kept is None or kept.shard.is_leaving or kept.task.done():
+                self._host(partition)
+            elif kept.shard.stage is Stage.RUNNING:
+                self._start(self._resume(kept.shard))
+        self._changed.set()
+
+    def _host(self, partition: int) -> None:
+        """A new shard, once the former one of this partition has let go."""
+        if self._stopping.is_set():
+            return
+        former = self._places.get(partition)
+        shard = Shard(partition, self._world, self._terms, self._still_ours, self._resume)
+
+        async def live() -> None:
+            if former is not None:
+                await asyncio.gather(former.task, return_exceptions=True)
+            await shard.run()
+            if self._places.get(partition) is place:
+                del self._places[partition]
+            if partition in self._assigned and self._settled.is_set():
+                self._host(partition)  # it came back while the shard was leaving
+
+        place = _Place(shard, asyncio.create_task(live()))
+        self._places[partition] = place
+
+    async def _still_ours(self, partition: int) -> bool:
+        await self._settled.wait()
+        return partition in self._assigned and not self._stopping.is_set()
+
+    async def _resume(self, shard: Shard) -> None:
+        """Let a shard's records flow from where it stands; after every assignment, for those kept as well."""
+        while shard.partition in self._assigned and not shard.is_leaving:
+            try:
+                await self._intake.resume(shard.partition, shard.positions)
+            except Lost as lost:
+                self._on_lost(lost)
+                await self._wait(self._stopping, self._terms.back_off_s)
+            else:
+                break
+        self._changed.set()
+
+    def _start(self, resuming: Any) -> None:  # noqa: ANN401 - any coroutine
+        task = asyncio.create_task(resuming)
+        self._resumes.add(task)
+        task.add_done_callback(self._resumes.discard)
+
+    # Polling
+
+    async def _poll(self) -> None:
+        while not self._stopping.is_set():
+            ready = [partition for partition, shard in self._shards().items() if shard.has_room]
+            self._changed.clear()
+            if not ready:
+                await self._wait(self._changed, _IDLE_S)
+                continue
+            try:
+                polled = await self._intake.poll(ready, self._terms.turn_records)
+            except Truncated as truncated:
+                await self._skip(truncated)
+                continue
+            shards = self._shards()
+            for one in polled:
+                if one.partition in shards:
+                    shards[one.partition].offer(one.topic, one.records, one.end)
+
+    async def _skip(self, truncated: Truncated) -> None:
+        """Records were deleted before they were read: said aloud, and gone on with what is left."""
+        _LOG.error("%s: what was there is lost to the service; keep the topic's records for longer", truncated)
+        shard = self._shards().get(truncated.partition)
+        if shard is not None:
+            shard.offer(truncated.topic, (), truncated.beginning)
+            await self._resume(shard)
+
+    async def _watch(self) -> None:
+        """Tell whether the broker answers, also while nothing is asked of it."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            answers = await self._intake.reachable()
+            if answers != self._broker:
+                _LOG.warning("the broker answers again" if answers else "the broker does not answer; waiting for it")
+            self._broker = answers
+            self._world.observer.broker_answers(connected=answers)
+
+    def _on_lost(self, lost: Lost) -> None:
+        self._broker = False
+        self._world.observer.broker_answers(connected=False)
+        _LOG.warning("waiting for the broker: %s", lost)
+
+    def _shards(self) -> dict[int, Shard]:
+        return {partition: place.shard for partition, place in list(self._places.items())}
+
+    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
+        await self._wait_for(event.wait(), seconds)
+
+    async def _wait_for(self, awaitable: Any, seconds: float) -> None:  # noqa: ANN401 - any awaitable
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(awaitable, seconds)
