@@ -1,0 +1,81 @@
+"""Sums over windows of whole days by a plain group_by, and the same for every day at once by running sums."""
+
+from datetime import date, timedelta
+
+import polars as pl
+
+from tests.oracle.usage import MEASURES, Told
+
+WINDOWS = (1, 7, 14, 30, 60, 90)
+
+
+def sums_as_of(told: Told, day: date) -> pl.DataFrame:
+    """(subscriber, {measure}_{w}d ...): one row per subscriber seen by `day`, sums over the w days up to it."""
+    sums = told.usage.group_by("subscriber").agg(
+        pl.col(measure)
+        .filter(pl.col("day").is_between(day - timedelta(days=w - 1), day))
+        .sum()
+        .alias(f"{measure}_{w}d")
+        for measure in MEASURES
+        for w in WINDOWS
+    )
+    seen = told.people.filter(pl.col("first_seen") <= day).select("subscriber")
+    return seen.join(sums, on="subscriber", how="left").fill_null(0).sort("subscriber")
+
+
+def signals(told: Told) -> pl.DataFrame:
+    """A row per subscriber and day from the first seen on: all that the rules ask of these files, as of that day."""
+    first = told.people.select(pl.col("first_seen").min()).item()
+    days = pl.DataFrame({"day": pl.date_range(first, told.last, eager=True)})
+    grid = (
+        told.people.join(days, how="cross")
+        .join(told.usage, on=["subscriber", "day"], how="left")
+        .with_columns(pl.col(MEASURES).fill_null(0))
+        .sort("subscriber", "day")
+    )
+    grid = grid.with_columns(
+        last_outgoing=pl.when(pl.col("outgoing") > 0).then("day").forward_fill().over("subscriber"),
+        **{f"{measure}_so_far": pl.col(measure).cum_sum().over("subscriber") for measure in MEASURES},
+    )
+    thirty = [expression for measure in MEASURES for expression in _thirty_days(measure)]
+    return (
+        grid.with_columns(*thirty, spend_90d=_sum_of("spend", 0, 90))
+        .with_columns(
+            *(_drop(measure) for measure in MEASURES),
+            days_silent=_days_between(pl.coalesce("last_outgoing", "first_seen"), pl.col("day")),
+            monthly_value=pl.col("spend_90d") // 3,
+            tenure_days=_days_between(pl.col("activated_on"), pl.col("day")),
+            # A cancellation at noon counts at the close of its day.
+            status=pl.when(pl.col("cancelled_on") <= pl.col("day"))
+            .then(pl.lit("cancelled"))
+            .otherwise(pl.lit("normal")),
+            days_unlinked=pl.lit(None, pl.Int32),  # no feed of bundles
+        )
+        .filter(pl.col("day") >= pl.col("first_seen"))
+    )
+
+
+def _sum_of(measure: str, ago: int, days: int) -> pl.Expr:
+    """Sum over `days` days of which the last is `ago` days ago."""
+
+    def before(shift: int) -> pl.Expr:
+        return pl.col(f"{measure}_so_far").shift(shift, fill_value=0).over("subscriber")
+
+    return before(ago) - before(ago + days)
+
+
+def _thirty_days(measure: str) -> list[pl.Expr]:
+    return [
+        _sum_of(measure, 0, 30).alias(f"{measure}_30d"),
+        (_sum_of(measure, 30, 60) / 2).alias(f"{measure}_30d_baseline"),
+    ]
+
+
+def _drop(measure: str) -> pl.Expr:
+    """How far the window fell below its baseline, null without one."""
+    baseline = pl.col(f"{measure}_30d_baseline")
+    return pl.when(baseline > 0).then(1 - pl.col(f"{measure}_30d") / baseline).alias(f"{measure}_30d_drop")
+
+
+def _days_between(first: pl.Expr, last: pl.Expr) -> pl.Expr:
+    return (last - first).dt.total_days().cast(pl.Int32)
