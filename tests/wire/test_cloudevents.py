@@ -1,3 +1,5 @@
+"""Events in envelopes and beside headers tell the same as plain ones."""
+
 import json
 from base64 import b64encode
 from typing import Any

@@ -1,3 +1,5 @@
+"""What does not count goes on with its original bytes and the reason."""
+
 import polars as pl
 import pytest
 

@@ -1,3 +1,5 @@
+"""What was decided is read back as it was."""
+
 from collections.abc import Sequence
 from datetime import date
 from typing import Any

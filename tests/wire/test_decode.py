@@ -1,3 +1,5 @@
+"""Records become columns of the core, or rejects with a fault each."""
+
 from collections import Counter
 from datetime import date
 from typing import Any

@@ -1,3 +1,5 @@
+"""Reports become rows, and what we write of them can be read."""
+
 import json
 from collections import Counter
 from datetime import date

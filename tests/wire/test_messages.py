@@ -1,3 +1,5 @@
+"""Warnings and orders keep their contract, and are the same whenever they are sent."""
+
 import json
 import time
 from typing import Any

@@ -1,3 +1,5 @@
+"""Partitions are those that other clients choose."""
+
 import zlib
 
 from aiokafka.partitioner import DefaultPartitioner

@@ -1,3 +1,5 @@
+"""The contracts are what the code reads and writes."""
+
 import json
 from collections.abc import Iterator
 from typing import Any

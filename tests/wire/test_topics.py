@@ -1,3 +1,5 @@
+"""The topics are made as their use demands."""
+
 from service.wire.topics import Topics
 
 DAY_MS = 86_400_000
