@@ -41,7 +41,6 @@ def meta(state: State) -> dict[str, Any]:
         "cursor": state.cursor,
         "feedback_cursor": state.feedback_cursor,
         "closed_day": state.closed_day,
-        "first_day": state.first_day,
         "watermark_us": state.watermark.us,
         "claims": [[who, us] for who, us in sorted(state.watermark.claims.items())],
         "windows_days": list(state.config.windows_days),
@@ -73,7 +72,7 @@ def from_frames(config: Config, told: Mapping[str, Any], frames: Mapping[str, pl
         if name.startswith(PANE_PREFIX):
             state.panes.add(int(name.removeprefix(PANE_PREFIX)), frame)
     state.cursor, state.feedback_cursor = told["cursor"], told["feedback_cursor"]
-    state.closed_day, state.first_day = told["closed_day"], told["first_day"]
+    state.closed_day = told["closed_day"]
     state.watermark.us = told["watermark_us"]
     state.watermark.claims = {int(who): int(us) for who, us in told["claims"]}
     return state

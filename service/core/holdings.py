@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from service.core.calendar import month_of
+from service.core.calendar import month_of, to_date
 from service.core.tables import Table
 
 _GAPS = 5  # the rhythm of recharging is the median of so many last gaps
@@ -129,19 +129,22 @@ class Holdings:
 
     def close(self, day: int) -> None:
         """Derive the figures of a day that closes, from what happened up to it, and drop what is past keeping."""
+        tables = {name: table.frame().lazy() for name, table in self.tables.items()}
+        past = pl.col("day") <= day
         parts = [
-            _bundles(self.tables["bundles"].frame(), day),
-            _bills(self.tables["bills"].frame().filter(pl.col("day") <= day)),
-            _fees(self.tables["fees"].frame().filter(pl.col("day") <= day), month_of(day)),
-            _recharges(self.tables["recharges"].frame().filter(pl.col("day") <= day)),
-            _complaints(self.tables["complaints"].frame()),
-            _groups(self.tables["groups"].frame()),
+            _bundles(tables["bundles"], day),
+            _bills(tables["bills"].filter(past)),
+            _fees(tables["fees"].filter(past), month_of(day)),
+            _recharges(tables["recharges"].filter(past)),
+            _complaints(tables["complaints"]),
+            _groups(tables["groups"]),
         ]
-        rows = pl.concat([part.select("row") for part in parts]).unique().sort("row")
+        figures = pl.concat([part.select("row") for part in parts]).unique()
         for part in parts:
-            rows = rows.join(part, on="row", how="left")
-        self.derived = rows.select(pl.col(name).cast(dtype) for name, dtype in DERIVED.items())
-        self._prune(day)
+            figures = figures.join(part, on="row", how="left")
+        self.derived = figures.select(pl.col(n).cast(dtype) for n, dtype in DERIVED.items()).sort("row").collect()
+        if to_date(day).day == 1:
+            self._prune(day)
 
     def _prune(self, day: int) -> None:
         for name in ("bills", "fees"):
@@ -153,7 +156,7 @@ class Holdings:
         self.tables["recharges"].replace(recharges.filter(~closed | (pl.col("day") >= last)))
 
 
-def _bundles(bundles: pl.DataFrame, day: int) -> pl.DataFrame:
+def _bundles(bundles: pl.LazyFrame, day: int) -> pl.LazyFrame:
     """Held on the day: linked, started, and not past its end. Gone: cancelled, or run out."""
     begun = bundles.filter(pl.col("starts").is_not_null() & (pl.col("starts") <= day))
     linked = pl.col("linked")
@@ -179,7 +182,7 @@ def _bundles(bundles: pl.DataFrame, day: int) -> pl.DataFrame:
     )
 
 
-def _bills(bills: pl.DataFrame) -> pl.DataFrame:
+def _bills(bills: pl.LazyFrame) -> pl.LazyFrame:
     """The three latest closed bills; what needs more of them than there are is null."""
     total = pl.col("total_minor")
     latest = bills.sort("row", "bill_month").group_by("row", maintain_order=True).tail(_BILLS)
@@ -192,11 +195,11 @@ def _bills(bills: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _fees(fees: pl.DataFrame, month: int) -> pl.DataFrame:
+def _fees(fees: pl.LazyFrame, month: int) -> pl.LazyFrame:
     return fees.filter(pl.col("bill_month") == month).group_by("row").agg(fee_month=pl.col("amount_minor").sum())
 
 
-def _recharges(recharges: pl.DataFrame) -> pl.DataFrame:
+def _recharges(recharges: pl.LazyFrame) -> pl.LazyFrame:
     latest = recharges.sort("row", "day").group_by("row", maintain_order=True).tail(_GAPS + 1)
     gaps = pl.col("day").diff()
     return latest.group_by("row").agg(
@@ -205,11 +208,11 @@ def _recharges(recharges: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _complaints(complaints: pl.DataFrame) -> pl.DataFrame:
+def _complaints(complaints: pl.LazyFrame) -> pl.LazyFrame:
     return complaints.group_by("row").agg(open_complaints=pl.col("open").sum().cast(pl.Int32))
 
 
-def _groups(groups: pl.DataFrame) -> pl.DataFrame:
+def _groups(groups: pl.LazyFrame) -> pl.LazyFrame:
     """Of several groups the one joined last."""
     members = groups.filter("member").sort("occurred_us", "seq")
     return members.group_by("row").agg(group_id=pl.col("group_id").last(), key_person=pl.col("key_person").last())

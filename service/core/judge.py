@@ -42,15 +42,15 @@ def judge_close(state: State, rulebook: Rulebook, cut: int, *, standing: bool) -
     rules = daily_rules(rulebook)
     rows = np.arange(len(state.roster), dtype=np.int32)
     if rules and rows.size:
-        names = sorted(set().union(*(rule.names for rule in rules)))
-        signals = columns(View(state, rows), names)
-        verdicts = _verdicts(signals, rules, rows.size)
+        verdicts = _verdicts(View(state, rows), rules)
         parts.append(_recover(state, rules, verdicts, close))
         for rule in rules:
             fresh = np.flatnonzero(verdicts[f"{rule.id}:when"] & ~state.episodes.open_rows(rule.id, rows.size))
             if fresh.size:
+                # Only those who meet the rule need what else it names: evidence, severity, words.
+                signals = columns(View(state, rows[fresh]), sorted(rule.names))
                 same = (np.full(fresh.size, value) for value in close)
-                parts.append(open_episodes(state, rule, Cases(rows[fresh], signals[fresh], *same), standing=standing))
+                parts.append(open_episodes(state, rule, Cases(rows[fresh], signals, *same), standing=standing))
     return stack(parts)
 
 
@@ -80,7 +80,7 @@ def judge_events(state: State, rules: Sequence[Rule], event_type: str, events: p
     return parts
 
 
-def _verdicts(signals: pl.DataFrame, rules: Sequence[Rule], rows: int) -> dict[str, np.ndarray]:
+def _verdicts(view: View, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
     """Per rule `<id>:when` and `<id>:clear`, all judged in one select."""
     wanted: dict[str, pl.Expr] = {}
     for rule in rules:
@@ -88,8 +88,9 @@ def _verdicts(signals: pl.DataFrame, rules: Sequence[Rule], rows: int) -> dict[s
         # A signal that is gone neither holds nor clears by itself: then the condition alone decides.
         clear = pl.lit(value=True) if rule.clear_when is None else rule.clear_when.fill_null(value=True)
         wanted |= {f"{rule.id}:when": when, f"{rule.id}:clear": ~when & clear}
-    made = signals.select(expression.alias(name) for name, expression in wanted.items())
-    return {name: np.broadcast_to(made[name].to_numpy(), rows) for name in wanted}
+    names = {name for expression in wanted.values() for name in expression.meta.root_names()}
+    made = columns(view, sorted(names)).select(expression.alias(name) for name, expression in wanted.items())
+    return {name: np.broadcast_to(made[name].to_numpy(), view.rows.size) for name in wanted}
 
 
 def _recover(state: State, rules: Sequence[Rule], verdicts: dict[str, np.ndarray], close: Close) -> pl.DataFrame:

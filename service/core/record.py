@@ -193,13 +193,12 @@ def _segment(state: State, row: int) -> dict[str, Any] | None:
 
 def _windows(view: View) -> dict[str, dict[str, dict[str, float | int | None]]]:
     lengths = view.state.windows.lengths_days
+    suffixes = {"sum": "", "baseline": "_baseline", "drop": "_drop"}
+    names = [f"{measure}_{days}d{suffix}" for measure in MEASURES for days in lengths for suffix in suffixes.values()]
+    line = columns(view, names).row(0, named=True)
     return {
         measure: {
-            str(days): {
-                "sum": view.window(measure, days).item(),
-                "baseline": view.baseline(measure, days).item(),
-                "drop": view.drop(measure, days).item(),
-            }
+            str(days): {word: line[f"{measure}_{days}d{suffix}"] for word, suffix in suffixes.items()}
             for days in lengths
         }
         for measure in MEASURES

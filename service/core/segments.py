@@ -9,13 +9,14 @@ from service.core.attributes import UNKNOWN_DAY
 from service.core.calendar import month_of, to_date, to_day
 from service.core.events import STATUSES
 from service.core.rules import SegmentBands
-from service.core.signals import View
+from service.core.signals import View, columns
 from service.core.state import State
 
 NOT_ELIGIBLE, STABLE, DECLINING, LOST = 0, 1, 3, 5
 _UP, _WARNED = 2, 4  # tens digit; the unit is the measure's rank
 _LOST_STATUSES = ("pre_cancelled", "cancelled")
 _FULL_MONTHS = 2
+_MONTH_DAYS = 30
 
 
 def assign(state: State, bands: Sequence[SegmentBands]) -> None:
@@ -48,8 +49,9 @@ def _codes(view: View, bands: Sequence[SegmentBands]) -> np.ndarray:
 
 
 def _trend(view: View, band: SegmentBands) -> np.ndarray:
-    now = view.window(band.measure, band.window_days).to_numpy()
-    before = view.baseline(band.measure, band.window_days).to_numpy()
+    windows = view.state.windows
+    now = windows.current(band.measure, band.window_days)[view.rows]
+    before = windows.before(band.measure, band.window_days)[view.rows] / 2
     has = before > 0
     ratio = np.divide(now, before, out=np.ones(now.size), where=has) - 1
     trend = np.full(now.size, STABLE, np.int8)
@@ -66,14 +68,12 @@ def _eligible(view: View) -> np.ndarray:
     since = np.where(activated == UNKNOWN_DAY, attributes["first_seen"][view.rows], activated)
     month = month_of(view.day) - _FULL_MONTHS
     latest = to_day(to_date(view.day).replace(year=month // 12, month=month % 12 + 1, day=1))
-    charged = (view.window("spend", _month_window(view)) > 0) | (view.derived["fee_month"].fill_null(0) > 0)
+    month_long = min(view.state.windows.lengths_days, key=lambda days: abs(days - _MONTH_DAYS))
+    charged = columns(view, ["fee_month"])["fee_month"].to_numpy() > 0
+    charged |= view.state.windows.current("spend", month_long)[view.rows] > 0
     normal = attributes["status"][view.rows] == STATUSES.index("normal")
-    eligible: np.ndarray = (since < latest) & charged.to_numpy() & normal
+    eligible: np.ndarray = (since < latest) & charged & normal
     return eligible
-
-
-def _month_window(view: View) -> int:
-    return min(view.state.windows.lengths_days, key=lambda days: abs(days - 30))
 
 
 def tally(state: State) -> pl.DataFrame:

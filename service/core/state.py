@@ -55,7 +55,6 @@ class State:
     watermark: Watermark = field(default_factory=Watermark)
     episodes: Episodes = field(default_factory=Episodes)
     closed_day: int | None = None
-    first_day: int | None = None  # the first day any record belongs to: windows before it are empty, not unknown
     judged: bool = False  # whether any close was judged here before: what is true at the first is standing
     cursor: int = 0
     feedback_cursor: int = 0

@@ -141,7 +141,7 @@ def _begin(state: State, common: pl.DataFrame) -> None:
     """The first record of a shard says which day is the first that can close."""
     if state.closed_day is None:
         first = int(state.days_of(common["occurred_us"].to_numpy()[:1])[0])
-        state.closed_day, state.first_day = first - 1, first
+        state.closed_day = first - 1
 
 
 def _cuts(state: State, batch: Batch) -> list[tuple[int, int, int]]:

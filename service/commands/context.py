@@ -1,0 +1,41 @@
+"""What every command reads first: settings, rulebook, mapping; a fault in them ends it with sentences."""
+
+import os
+from pathlib import Path
+
+from service.commands.console import fail
+from service.core.rules import Rulebook
+from service.core.signals import catalogue
+from service.rulebook.loading import load
+from service.rulebook.mapping_form import Mapping
+from service.rulebook.mapping_source import load_mapping
+from service.rulebook.problems import RulebookError
+from service.settings import Settings, SettingsError
+from service.settings import load as load_settings
+
+
+def read_settings(file: Path | None = None) -> Settings:
+    """The settings of this process, or the end of it with every fault named."""
+    try:
+        return load_settings(os.environ, file)
+    except SettingsError as error:
+        fail(str(error))
+
+
+def read_rulebook(settings: Settings) -> Rulebook:
+    """The rulebook in the rules folder, or the end with every fault named by file and line."""
+    dtypes = {name: signal.dtype for name, signal in catalogue(settings.time.windows_days).items()}
+    try:
+        return load(settings.rules.folder, dtypes)
+    except RulebookError as error:
+        fail(str(error))
+
+
+def read_mapping(settings: Settings, name: str | None) -> Mapping | None:
+    """A mapping of the rules folder by its name, or the end with every fault named by file and line."""
+    if name is None:
+        return None
+    try:
+        return load_mapping(settings.rules.folder, name)
+    except RulebookError as error:
+        fail(str(error))
