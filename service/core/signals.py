@@ -149,7 +149,7 @@ _OTHERS: Mapping[str, tuple[Signal, pl.Expr]] = {
         Signal(_I32, "days", "days since the porting state began", "porting is none"),
         _TODAY - _known_day("porting_since"),
     ),
-    "open_complaints": (Signal(_I32, "complaints", "complaints not yet closed"), pl.col("open_complaints").fill_null(0)),
+    "open_complaints": (Signal(_I32, "complaints", "complaints still open"), pl.col("open_complaints").fill_null(0)),
     "balance": (Signal(_I64, "minor", "account balance", "never told"), _known_amount("balance_minor")),
     "arrears": (Signal(_I64, "minor", "arrears", "never told"), _known_amount("arrears_minor")),
     "segment": (Signal(_I32, "code", "segment code of the closed day, 0 where not eligible"), pl.col("segment")),
