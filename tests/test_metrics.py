@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.core.turn import Counts
 from service.metrics import CONTENT_TYPE, Metric, Metrics, describe
+from service.shard.world import Observer
 from tests.doubles.exposition import NamedRule, exercise, open_episode, raised, state_with, turn_with
 
 DOCUMENT = Path(__file__).parents[1] / "deploy/prometheus/README.md"
@@ -78,6 +79,16 @@ def test_every_method_is_exercised_by_the_exposition_double() -> None:
     methods = [name for name, _ in inspect.getmembers(Metrics, inspect.isfunction) if not name.startswith("_")]
     source = inspect.getsource(inspect.getmodule(exercise) or exercise)
     assert [name for name in methods if f"metrics.{name}(" not in source] == []
+
+
+def test_metrics_are_the_observer_that_a_shard_reports_to(metrics: Metrics) -> None:
+    observer: Observer = metrics
+    asked = [name for name, _ in inspect.getmembers(Observer, inspect.isfunction) if not name.startswith("_")]
+    assert asked
+    for name in asked:
+        wanted, given = inspect.signature(getattr(Observer, name)), inspect.signature(getattr(Metrics, name))
+        assert list(wanted.parameters) == list(given.parameters), name
+        assert callable(getattr(observer, name))
 
 
 def test_two_processes_worth_of_metrics_do_not_share_a_registry(metrics: Metrics) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from service.metrics import Metrics, describe
-from tests.deploy.scraping import Prometheus, scraping, until
+from tests.deploy.demonstration import demonstration
+from tests.deploy.scraping import scraping, until
 from tests.doubles.exposition import exposition
 
 GRAFANA = Path(__file__).parents[2] / "deploy/grafana"
@@ -39,37 +41,62 @@ def resolve(expression: str) -> str:
     return re.sub(r"\$(\w+)", lambda found: VARIABLES[found[1]], expression)
 
 
-@pytest.fixture(scope="module")
-def prometheus(
-    require_tool: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Prometheus]:
+Look = Callable[[str], bool]
+WITHIN_S = 60
+
+
+@contextmanager
+def double(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The address of a service to which everything has happened, and nothing to do there."""
+    del folder
+    with exposition(Metrics("0.0.0", "log")) as address:
+        yield address, lambda: None
+
+
+@contextmanager
+def demo(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The address of a running demo, and how to visit it."""
+    with demonstration(folder) as running:
+        yield running.address, running.visit
+
+
+SERVICES = [double]
+
+
+@pytest.fixture(scope="module", params=SERVICES, ids=lambda service: service.__name__)
+def finds(
+    request: pytest.FixtureRequest, require_tool: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Look]:
+    """Whether a query gives a number, asked of a Prometheus that scrapes a service which is visited meanwhile."""
     program = require_tool("prometheus", "prometheus")
-    with (
-        exposition(Metrics("0.0.0", "log")) as target,
-        scraping(program, target, tmp_path_factory.mktemp("prometheus")) as running,
-    ):
-        yield running
+    folder = tmp_path_factory.mktemp("prometheus")
+    with request.param(folder) as (target, visit), scraping(program, target, folder) as prometheus:
+
+        def look(expression: str) -> bool:
+            visit()
+            return prometheus.is_ready() and prometheus.has_numbers(expression)
+
+        yield look
 
 
 @pytest.mark.parametrize("expression", QUERIES)
-async def test_every_query_gives_a_series(prometheus: Prometheus, expression: str) -> None:
+async def test_every_query_gives_a_series(finds: Look, expression: str) -> None:
     asked = resolve(expression)
-    await until(prometheus.is_ready, "Prometheus does not start", within_s=30)
-    await until(lambda: prometheus.has_numbers(asked), f"no number from {asked}", within_s=30)
+    await until(lambda: finds(asked), f"no number from {asked}", within_s=WITHIN_S)
 
 
 @pytest.mark.parametrize("variable", [v for v in DASHBOARD["templating"]["list"] if v["type"] == "query"])
-async def test_every_variable_offers_something(prometheus: Prometheus, variable: dict[str, Any]) -> None:
+async def test_every_variable_offers_something(finds: Look, variable: dict[str, Any]) -> None:
     metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["definition"]).groups()  # type: ignore[union-attr]  # a test fails on None
-    await until(prometheus.is_ready, "Prometheus does not start", within_s=30)
     asked = f'count by ({label}) ({metric}{{{label}!=""}})'
-    await until(lambda: prometheus.has_numbers(asked), f"no value of {label}", within_s=30)
+    await until(lambda: finds(asked), f"no value of {label}", within_s=WITHIN_S)
 
 
-async def test_recorded_series_are_there(prometheus: Prometheus) -> None:
-    await until(prometheus.is_ready, "Prometheus does not start", within_s=30)
-    for recorded in ("churn:watermark_age:seconds", "churn:close_overdue:seconds", "churn:http_request:p95_5m"):
-        await until(lambda: prometheus.has_numbers(recorded), f"no {recorded}", within_s=30)  # noqa: B023 - awaited here
+@pytest.mark.parametrize(
+    "recorded", ["churn:watermark_age:seconds", "churn:close_overdue:seconds", "churn:http_request:p95_5m"]
+)
+async def test_recorded_series_are_there(finds: Look, recorded: str) -> None:
+    await until(lambda: finds(recorded), f"no {recorded}", within_s=WITHIN_S)
 
 
 def test_every_metric_of_ours_is_shown_somewhere() -> None:
