@@ -39,6 +39,9 @@ class Options:
     most_streams: int = 200
     stream_wait_s: float = 2.0  # for the broker, before a stream is refused
     acknowledge_wait_s: float = 2.0  # for the shard, before an acknowledgement is answered by 202
+    currency: str = "CNY"  # ISO 4217
+    minor_digits: int = 2
+    zone: str = "UTC"  # in which the page shows instants
     limits: Limits = field(default_factory=Limits)
     clock: Clock = field(default_factory=SystemClock)
 
@@ -67,7 +70,7 @@ def build_app(
         Warnings(desk, presenter, options.acknowledge_wait_s).routes(),
         Rules(desk, rulebook).routes(),
         Health(desk, metrics).routes(),
-        page_routes(),
+        page_routes({"currency": options.currency, "minor_digits": str(options.minor_digits), "zone": options.zone}),
     ):
         app.include_router(routes)
     install_problems(app)

@@ -1,5 +1,7 @@
 """The page for people: static files of this package, read once and served from memory."""
 
+import html
+from collections.abc import Mapping
 from http import HTTPStatus
 from importlib.resources import files
 
@@ -16,10 +18,12 @@ _TYPES = {
 _FIRST = "index.html"
 
 
-def page_routes() -> APIRouter:
-    """`/` and the files it names under `/page/`."""
+def page_routes(told: Mapping[str, str]) -> APIRouter:
+    """`/` and the files it names under `/page/`; `told` fills the first page's `{{name}}`s."""
     router = APIRouter(include_in_schema=False)
     found = {entry.name: entry.read_bytes() for entry in files("service.api").joinpath("page").iterdir()}
+    for name, value in told.items():
+        found[_FIRST] = found[_FIRST].replace(f"{{{{{name}}}}}".encode(), html.escape(value).encode())
 
     def first() -> Response:
         return _answer(_FIRST, found[_FIRST])
