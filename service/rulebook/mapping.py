@@ -18,6 +18,7 @@ __all__ = [
     "expand_records",
     "expand_values",
     "load_mapping",
+    "name_rows",
     "read_mapping",
 ]
 
@@ -29,7 +30,7 @@ EVENTS = {
     "value": pl.Binary(),
 }
 REJECTS = {"row": pl.Int64(), "reason": pl.String()}
-_NOON_OF_NOWHERE = pl.duration(hours=1)
+_CLOCK_CHANGE = pl.duration(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,15 @@ def expand_values(mapping: Mapping) -> Callable[[list[bytes]], list[list[bytes] 
     return tell
 
 
+def name_rows(mapping: Mapping, rows: pl.DataFrame) -> pl.DataFrame:
+    """(row, subscriber_id) of the rows of a file that are not rejected; `row` counts from 0.
+
+    Raises: RowsError where a column is missing or of a wrong type.
+    """
+    good, rejects = rows_of_frame(mapping, rows)
+    return _named(mapping, good, rejects).select(pl.col(ROW).alias("row"), subscriber_id="_subscriber")
+
+
 def _expanded(mapping: Mapping, rows: pl.DataFrame, rejects: Rejects) -> Expanded:
     events = _tell(mapping, rows, rejects)
     # A rejected row tells nothing at all, also where another half of its batch had gone well.
@@ -97,24 +107,31 @@ def _tell(mapping: Mapping, rows: pl.DataFrame, rejects: Rejects) -> pl.DataFram
 
 
 def _tell_all(mapping: Mapping, rows: pl.DataFrame, rejects: Rejects) -> pl.DataFrame:
+    rows = _named(mapping, rows, rejects)
+    key = pl.concat_str([_escaped(part) for part in mapping.key], separator="/")
+    rows = _with(rows.with_columns(_key=key), "_key", "the key is null", rejects)
+    numbered = enumerate(mapping.tellings)
+    parts = [part for number, telling in numbered for part in _events(mapping, telling, number, rows)]
+    if not parts:
+        return pl.DataFrame(schema={**EVENTS, ROW: pl.Int64})
+    ordered = pl.concat(parts).sort("occurred_us", ROW, "_telling")
+    return ordered.select(pl.col(name).cast(dtype) for name, dtype in {**EVENTS, ROW: pl.Int64()}.items())
+
+
+def _named(mapping: Mapping, rows: pl.DataFrame, rejects: Rejects) -> pl.DataFrame:
+    """Rows that are not rejected, with the mapping's own names and `_subscriber`."""
     for reason, when in mapping.rejects:
         hit = when.fill_null(value=False)
         rejects |= dict.fromkeys(rows.filter(hit)[ROW].to_list(), reason)
         rows = rows.filter(~hit)
     for name, let in mapping.lets:
         rows = rows.with_columns(let.alias(name))
-    key = pl.concat_str([_escaped(part) for part in mapping.key], separator="/")
-    rows = rows.with_columns(_subscriber=mapping.subscriber, _key=key)
-    for column, what in (("_subscriber", "subscriber"), ("_key", "key")):
-        rejects |= dict.fromkeys(rows.filter(pl.col(column).is_null())[ROW].to_list(), f"the {what} is null")
-        rows = rows.filter(pl.col(column).is_not_null())
-    parts = [
-        part for number, telling in enumerate(mapping.tellings) for part in _events(mapping, telling, number, rows)
-    ]
-    if not parts:
-        return pl.DataFrame(schema={**EVENTS, ROW: pl.Int64})
-    ordered = pl.concat(parts).sort("occurred_us", ROW, "_telling")
-    return ordered.select(pl.col(name).cast(dtype) for name, dtype in {**EVENTS, ROW: pl.Int64()}.items())
+    return _with(rows.with_columns(_subscriber=mapping.subscriber), "_subscriber", "the subscriber is null", rejects)
+
+
+def _with(rows: pl.DataFrame, column: str, reason: str, rejects: Rejects) -> pl.DataFrame:
+    rejects |= dict.fromkeys(rows.filter(pl.col(column).is_null())[ROW].to_list(), reason)
+    return rows.filter(pl.col(column).is_not_null())
 
 
 def _escaped(part: pl.Expr) -> pl.Expr:
@@ -181,7 +198,7 @@ def _spread(rows: pl.DataFrame, spread: Spread) -> pl.DataFrame:
 def _instant(zone: str, time_s: int) -> pl.Expr:
     """The instant of a local time of `_day`; one that a clock change leaves out is taken an hour later."""
     local = pl.col("_day").cast(pl.Datetime("us")) + pl.duration(seconds=time_s)
-    later = local + _NOON_OF_NOWHERE
+    later = local + _CLOCK_CHANGE
     zoned = [t.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null") for t in (local, later)]
     return pl.coalesce(zoned)
 

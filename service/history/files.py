@@ -1,0 +1,120 @@
+"""Usage files as events: Parquet, CSV and lines of JSON through a mapping, or our own event JSON as it is."""
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from service.rulebook.mapping import EVENTS, Expanded, Mapping, RowsError, expand, expand_records
+from service.rulebook.problems import suggest
+
+_LINES = (".ndjson", ".jsonl")
+_ENDINGS = (".parquet", ".csv", *_LINES)
+
+
+class FileError(Exception):
+    """A file that cannot be used, in one sentence that names it and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A usage file, and the mapping that tells its rows; without one it holds our own events, a JSON object a line."""
+
+    file: Path
+    mapping: Mapping | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFile:
+    """Events of a file (columns of EVENTS), and the rows (from 0 on) that tell none, with their reasons.
+
+    Mapped events are in order of time. Our own are in the order of the file, and a line that cannot be read is among
+    them with nulls beside its bytes.
+    """
+
+    events: pl.DataFrame
+    rejects: pl.DataFrame
+
+
+class _Glance(msgspec.Struct):
+    """What order and key need of an event; everything is checked later."""
+
+    occurred_at: str | None = None
+    subscriber_id: str | None = None
+    type: str | None = None
+
+
+def read_usage(source: Source) -> UsageFile:
+    """The events of a usage file.
+
+    Raises: FileError.
+    """
+    file, mapping = source.file, source.mapping
+    ending = _ending(file)
+    if mapping is None:
+        if ending not in _LINES:
+            raise FileError(f"{file} holds rows, not our events: name the mapping that tells them, with --mapping")
+        return UsageFile(_own_events(_lines(file)), pl.DataFrame(schema={"row": pl.Int64, "reason": pl.String}))
+    try:
+        expanded = _expanded(file, ending, mapping)
+    except RowsError as error:
+        raise FileError(f"{file} does not fit the mapping {mapping.name}: {error}") from error
+    return UsageFile(expanded.events.select(list(EVENTS)), expanded.rejects)
+
+
+def read_rows(file: Path) -> pl.DataFrame:
+    """The rows of a Parquet or CSV file; all columns of a CSV file are text.
+
+    Raises: FileError.
+    """
+    ending = _ending(file)
+    try:
+        if ending == ".parquet":
+            return pl.read_parquet(file)
+        if ending == ".csv":
+            return pl.read_csv(file, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise FileError(f"{file} cannot be read as {ending[1:]}: {str(error).splitlines()[0]}") from error
+    raise FileError(f"{file} holds lines of JSON where a table is wanted: give a .parquet or .csv file")
+
+
+def _ending(file: Path) -> str:
+    ending = file.suffix.lower()
+    if ending not in _ENDINGS:
+        raise FileError(
+            f"{file} has an ending that says nothing of its form: rename it to one of {', '.join(_ENDINGS)}"
+        )
+    if not file.is_file():
+        near = suggest(file.name, (path.name for path in file.parent.glob("*"))) if file.parent.is_dir() else ""
+        raise FileError(f"there is no file {file}{near}")
+    return ending
+
+
+def _expanded(file: Path, ending: str, mapping: Mapping) -> Expanded:
+    if ending in _LINES:
+        return expand_records(mapping, _lines(file))
+    return expand(mapping, read_rows(file))
+
+
+def _lines(file: Path) -> list[bytes]:
+    try:
+        return [line for line in file.read_bytes().split(b"\n") if line.strip()]
+    except OSError as error:
+        raise FileError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _own_events(lines: list[bytes]) -> pl.DataFrame:
+    decoder = msgspec.json.Decoder(_Glance)
+    seen: list[MappingOf[str, str | None]] = []
+    for line in lines:
+        try:
+            glance = decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            glance = _Glance()
+        seen.append({"at": glance.occurred_at, "subscriber_id": glance.subscriber_id, "type": glance.type})
+    frame = pl.DataFrame(seen, schema=dict.fromkeys(("at", "subscriber_id", "type"), pl.String))
+    at = pl.col("at").str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    values = pl.Series("value", lines, pl.Binary)
+    return frame.with_columns(values, at.dt.epoch("us").alias("occurred_us")).select(list(EVENTS))

@@ -1,0 +1,84 @@
+"""A file's events through the core as a stream would bring them, to the close of a day; no broker, no clock."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from service.core.calendar import local_days, to_date
+from service.core.rules import Rulebook
+from service.core.state import Config, State, new_state
+from service.core.step import close_through, step
+from service.history.files import FileError
+from service.wire.decode import Intake, decode
+from service.wire.records import Record
+from service.wire.rejects import Reject
+
+NO_RULES = Rulebook(hash="none", rules=())
+POLL = 100_000  # records of one step
+
+Watch = Callable[[Iterable[pl.DataFrame]], Iterable[pl.DataFrame]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """How the records of one shard are meant: its partition, how keys are spread, the core's terms and rules."""
+
+    config: Config
+    rulebook: Rulebook = NO_RULES
+    partition: int = 0
+    intake: Intake = field(default_factory=lambda: Intake(1, "any"))
+
+
+@dataclass(slots=True)
+class Past:
+    """A shard that has lived through events, and where they ended: in state, repeated, late, rejected or ignored."""
+
+    state: State
+    counted: int = 0
+    repeated: int = 0
+    late: int = 0
+    ignored: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+
+
+def live(events: pl.DataFrame, lot: Lot, watch: Watch = iter) -> Past:
+    """Take events (columns of EVENTS, any order) into a new shard, in order of time; no day is closed at the end."""
+    past = Past(new_state(lot.config))
+    ordered = events.sort("occurred_us", maintain_order=True, nulls_last=True)
+    pieces = [ordered.slice(start, POLL) for start in range(0, ordered.height, POLL)]
+    offset = 0
+    for piece in watch(pieces):
+        decoded = decode(list(_records(piece, lot.partition, offset)), lot.intake)
+        offset += piece.height
+        for turn in step(past.state, lot.rulebook, decoded.batch):
+            past.counted += turn.counts.counted
+            past.repeated += turn.counts.repeated
+            past.late += turn.counts.late
+        past.ignored += sum(decoded.ignored.values())
+        past.rejects += decoded.rejects
+    return past
+
+
+def live_through(events: pl.DataFrame, lot: Lot, day: int, watch: Watch = iter) -> Past:
+    """As `live`, of the events up to and including local `day` (days since 1970), and close it.
+
+    Raises: FileError where there is no event by then.
+    """
+    zone = lot.config.zone
+    dated = events.filter(pl.col("occurred_us").is_not_null())
+    days = pl.Series(local_days(dated["occurred_us"].to_numpy(), zone))
+    by_then = pl.concat([dated.filter(days <= day), events.filter(pl.col("occurred_us").is_null())])
+    past = live(by_then, lot, watch)
+    if past.state.closed_day is None:
+        begins = f"the first is of {to_date(int(days.min()))}" if days.len() else "there are none at all"  # type: ignore[arg-type]  # days are integers
+        raise FileError(f"there are no events on or before {to_date(day)}; {begins}")
+    close_through(past.state, lot.rulebook, day, "clock")
+    return past
+
+
+def _records(events: pl.DataFrame, partition: int, first_offset: int) -> Iterable[Record]:
+    keys = events["subscriber_id"].cast(pl.Binary)
+    for at, (key, value) in enumerate(zip(keys.to_list(), events["value"].to_list(), strict=True)):
+        # Without a broker there is no broker's time to compare a record's own with.
+        yield Record("", partition, first_offset + at, -1, key, value)
