@@ -23,8 +23,8 @@ class FeedEnded(Exception):  # noqa: N818 - an honest answer, not a fault
 class Limits:
     """What the feed may hold, and its patience. `rewound` alerts per partition are read again at the start."""
 
-    kept: int = 20_000
-    queued: int = 10_000
+    kept: int = 5_000
+    queued: int = 5_000
     rewound: int = 1_000
     recent_s: float = 10.0
     retry_s: float = 1.0
@@ -48,7 +48,7 @@ class Listener:
 
     floor: Mapping[int, int]
     recent: tuple[News, ...] = ()  # of just before the floor: may or may not be shown by the desk yet
-    limit: int = 10_000
+    limit: int = 5_000
     is_ended: bool = False
     _queue: deque[News] = field(default_factory=deque)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -104,11 +104,13 @@ class Feed:
 
     async def run(self) -> None:
         """Follow for ever; a lost broker is waited for."""
+        is_interrupted = False
         while not self.is_ended:
             try:
                 await self._begin()
                 taken = 0
                 async for alert in self._tail.follow(dict(self._next)):
+                    is_interrupted = False
                     self._take(alert)
                     taken += 1
                     if taken % _TURNS == 0:
@@ -116,7 +118,9 @@ class Feed:
             except Truncated as error:
                 self._skip(error)
             except Exception as error:  # noqa: BLE001 - whatever the tail's world does, live clients wait for it
-                _logger.warning("live alerts interrupted, following again: %s", describe_fault(error))
+                if not is_interrupted:
+                    _logger.warning("live alerts are interrupted, trying again: %s", describe_fault(error))
+                is_interrupted = True
             await asyncio.sleep(self._limits.retry_s)
 
     async def begun(self, wait_s: float) -> bool:

@@ -6,45 +6,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.examples import RECORD, WARNING
+
 Severity = Literal["notice", "warning", "critical"]
 WarningState = Literal["raised", "acknowledged", "resolved"]
 Text = Mapping[str, str]  # one sentence per language
-
-WARNING_EXAMPLE: Mapping[str, Any] = {
-    "id": "5f0c8a3b1d9e4c7f8a6b2d1e0f3c4b5a",
-    "subscriber_id": "s-0042",
-    "rule": "drop-voice",
-    "rule_version": 1,
-    "kind": "risk",
-    "severity": "warning",
-    "state": "raised",
-    "outcome": None,
-    "standing": False,
-    "raised_on": "2025-03-31",
-    "raised_at": "2025-03-31T16:00:00Z",
-    "changed_at": "2025-03-31T16:00:00Z",
-    "resolved_on": None,
-    "act_by": "2025-04-03",
-    "measure": "voice",
-    "window_days": 30,
-    "numbers": {"voice_30d": 41, "voice_30d_baseline": 180.5, "voice_30d_drop": 0.773},
-    "money_at_risk_minor": 118800,
-    "consent": {"call": True, "sms": False, "manager": None},
-    "orders": [
-        {"channel": "call", "ordered": True, "withheld": None},
-        {"channel": "sms", "ordered": False, "withheld": "no_consent"},
-    ],
-    "why": {"en": "Voice fell by 77 % in 30 days.", "zh": "30 天内语音下降 77%。"},
-    "avoid": {"en": "Do not mention other networks.", "zh": "不要提及其他运营商。"},
-    "offer": {"campaign": "3-1-0-3", "name": {"en": "A gift of minutes", "zh": "赠送通话分钟"}},
-    "owner": "retention",
-    "runbook": "Call, ask what changed, offer the gift.",
-    "market": "campus",
-    "area": "north",
-    "manager": "m-07",
-    "acknowledged_by": None,
-    "acknowledged_at": None,
-}
 
 
 class Answer(BaseModel):
@@ -73,7 +39,7 @@ class OfferView(Answer):
 class SubscriberWarning(Answer):
     """A warning as it stands, in words and numbers."""
 
-    model_config = ConfigDict(json_schema_extra={"example": dict(WARNING_EXAMPLE)})
+    model_config = ConfigDict(json_schema_extra={"example": dict(WARNING)})
 
     id: str
     subscriber_id: str
@@ -283,6 +249,8 @@ class HolidayView(Answer):
 
 class SubscriberRecord(Answer):
     """What the front office sees while the customer is on the line; null where no feed has told it."""
+
+    model_config = ConfigDict(json_schema_extra={"example": dict(RECORD)})
 
     subscriber_id: str
     msisdn: str | None

@@ -24,8 +24,8 @@ class Place:
     app: FastAPI
 
 
-def make_place(limits: Limits, stream_wait_s: float = 2) -> Place:
-    desk, clock = InMemoryDesk(), ManualClock()
+def make_place(limits: Limits, stream_wait_s: float = 2, desk: InMemoryDesk | None = None) -> Place:
+    desk, clock = desk or InMemoryDesk(), ManualClock()
     options = Options(most_streams=20, stream_wait_s=stream_wait_s, limits=limits, clock=clock)
     app = build_app(desk, desk.tail, rulebook(), Metrics("test", "log"), options)
     return Place(desk, clock, app)

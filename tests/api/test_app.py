@@ -6,9 +6,11 @@ from typing import Any
 import polars as pl
 import pytest
 from httpx import AsyncClient
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
+from jsonschema import Draft202012Validator
 
+from service.api.examples import RECORD, WARNING
 from service.api.headers import HEADERS
+from service.api.models import SubscriberRecord, SubscriberWarning
 from tests.api.conftest import Place
 from tests.doubles.desk import row
 from tests.doubles.records import record
@@ -83,8 +85,14 @@ async def test_openapi_names_every_key_and_shows_examples(client: AsyncClient) -
     } == paths
     schemas = told["components"]["schemas"]
     assert set(schemas["SubscriberRecord"]["required"]) == set(schemas["SubscriberRecord"]["properties"])
-    assert schemas["SubscriberWarning"]["example"]["severity"] == "warning"
+    for name in ("SubscriberRecord", "SubscriberWarning", "Acknowledgement"):
+        assert schemas[name]["example"], name
     assert "text/event-stream" in told["paths"]["/v1/warnings/stream"]["get"]["responses"]["200"]["content"]
+
+
+def test_examples_are_what_their_models_allow() -> None:
+    SubscriberRecord.model_validate(RECORD)
+    SubscriberWarning.model_validate(WARNING)
 
 
 async def test_answers_meet_their_published_schemas(place: Place, client: AsyncClient) -> None:

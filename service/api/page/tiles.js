@@ -6,6 +6,7 @@ import { count, word } from "./words.js";
 
 const LEVELS = ["critical", "warning", "notice"];
 const EVERY_MS = 5000;
+const SOON_MS = 1000;
 
 export class Tiles {
   // `choose(name, value)` sets a filter; `chosen()` gives those that are set.
@@ -37,13 +38,17 @@ export class Tiles {
     }
   }
 
-  // Between two answers, news moves the counters.
+  // Between two answers, news moves the counters; an answer soon after settles what both have counted.
   count(warning, transition) {
     const open = this.open.get(warning.rule);
     const key = `${warning.id} ${transition}`;
     if (!open || transition === "acknowledged" || this.seen.has(key)) return;
     this.seen.set(key, true);
     open[warning.severity] = Math.max(0, open[warning.severity] + (isOpen(warning) ? 1 : -1));
+    this.settling ??= setTimeout(() => {
+      this.settling = null;
+      this.refresh();
+    }, SOON_MS);
     if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
   }
 
