@@ -134,7 +134,7 @@ class Shard:
         await self._say(await asyncio.to_thread(resume, self._state, self._terms.rulebook), Poll())
         self._usage.begin(self._state.cursor)
         self._feedback.begin(self._state.feedback_cursor)
-        self._snapshots.begin(self._state)
+        self._snapshots.open(self._state, decisions.high_watermark)
         self._show()
         self.trouble = None
         self._enter(Stage.RUNNING)

@@ -20,13 +20,17 @@ class Snapshots:
         self._world = world
         self._terms = terms
         self._display = display
-        self._cursor = 0
+        self._cursor = self._epoch = 0
         self._records = 0
         self._taken_s = 0.0
         self._writing: asyncio.Task[None] | None = None
 
-    def begin(self, state: State) -> None:
-        """Count from a state that was just restored."""
+    def open(self, state: State, writer_epoch: int) -> None:
+        """Begin with a state that was just restored; later lives have no smaller epochs."""
+        self._epoch = writer_epoch
+        self._begin(state)
+
+    def _begin(self, state: State) -> None:
         self._cursor, self._records, self._taken_s = state.cursor, 0, self._world.clock.elapsed_s()
 
     def note(self, records: int) -> None:
@@ -44,7 +48,7 @@ class Snapshots:
         """Copy the state, all of which is committed, and write it while the shard goes on."""
         taken_us = self._world.clock.now_us()
         snapshot = await asyncio.to_thread(self._copy, state, taken_us)
-        self.begin(state)
+        self._begin(state)
         self._writing = asyncio.create_task(self._write(snapshot, taken_us))
 
     async def keep(self, state: State) -> None:
@@ -60,7 +64,8 @@ class Snapshots:
 
     def _copy(self, state: State, taken_us: int) -> Snapshot:
         with self._display.stepping():
-            manifest = {**meta(state), "taken_us": taken_us, "rulebook": self._terms.rulebook.hash}
+            said = {"taken_us": taken_us, "writer_epoch": self._epoch, "rulebook": self._terms.rulebook.hash}
+            manifest = meta(state) | said
             return Snapshot(manifest, to_frames(state))
 
     async def _write(self, snapshot: Snapshot, taken_us: int) -> None:

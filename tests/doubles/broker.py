@@ -55,6 +55,7 @@ class MemoryBroker:
         self.reachable = True
         self.now_us = 1_370_000_000_000_000
         self.grown = asyncio.Event()
+        self.moments = 0  # how often anybody has waited for an answer
         self._owners: dict[str, Owner] = defaultdict(Owner)
         self._groups: dict[str, list[MemoryIntake]] = defaultdict(list)
 
@@ -64,6 +65,12 @@ class MemoryBroker:
     def check(self) -> None:
         if not self.reachable:
             raise Lost("the broker is away")
+
+    async def answer(self) -> None:
+        """Let the others go on while this request is on its way. Raises: Lost."""
+        self.moments += 1
+        await asyncio.sleep(0)
+        self.check()
 
     def append(self, message: Message, verdict: str | None = "commit") -> Entry:
         partition = self.topics[message.topic][message.partition]
@@ -126,6 +133,9 @@ class MemoryBroker:
             self._groups[group].remove(member)
             self.rebalance(group)
 
+    def members(self, group: str) -> int:
+        return len(self._groups[group])
+
     def rebalance(self, group: str) -> None:
         """Everybody loses everything, then each gets a range of partitions in the order of joining."""
         members = self._groups[group]
@@ -148,8 +158,7 @@ class MemoryPublisher:
         self._spent = True
 
     async def start(self) -> None:
-        await asyncio.sleep(0)
-        self._broker.check()
+        await self._broker.answer()
         self._epoch = self._broker.begin(self._id)
         self._spent = False
 
@@ -162,13 +171,13 @@ class MemoryPublisher:
         if fault == "fence":
             self._broker.begin(self._id)
         for message in messages:
-            await asyncio.sleep(0)
+            await self._broker.answer()
             owner = self._broker.owner(self._id, self._epoch)
             partition = self._broker.topics[message.topic][message.partition]
             owner.entries.append((partition, self._broker.append(message, None)))
         owner = self._broker.owner(self._id, self._epoch)
         owner.offsets.update({(self._group, *at): offset for at, offset in offsets.items()})
-        await asyncio.sleep(0)
+        await self._broker.answer()
         self._broker.owner(self._id, self._epoch)
         if fault == "unknown-lost":
             raise Unknown("the answer to the commit was lost, and so was the commit")
@@ -193,8 +202,7 @@ class MemoryLog:
         self._most = most
 
     async def ends(self, topic: str, partition: int) -> Ends:
-        await asyncio.sleep(0)
-        self._broker.check()
+        await self._broker.answer()
         of = self._broker.topics[topic][partition]
         return Ends(of.last_stable, of.high_watermark)
 
@@ -204,12 +212,11 @@ class MemoryLog:
         if 0 <= start < of.beginning:
             raise Truncated(topic, partition, start, of.beginning)
         while position < stop:
-            self._broker.check()
+            await self._broker.answer()
             reached = min(stop, position + self._most, of.last_stable)
             if reached == position:
                 await self._broker.grown.wait()
                 continue
-            await asyncio.sleep(0)
             if records := of.committed(position, reached):
                 yield records
             position = reached
@@ -222,8 +229,7 @@ class MemorySender:
         self._broker = broker
 
     async def send(self, message: Message) -> int:
-        await asyncio.sleep(0)
-        self._broker.check()
+        await self._broker.answer()
         record = self._broker.append(message).record
         assert record is not None
         return record.offset
@@ -242,8 +248,7 @@ class MemoryIntake:
         self._told: dict[tuple[str, int], int] = {}
 
     async def start(self, assigned: Assigned) -> None:
-        await asyncio.sleep(0)
-        self._broker.check()
+        await self._broker.answer()
         self._assigned = assigned
         self._broker.join(self._group, self)
 

@@ -1,0 +1,278 @@
+"""A shard through its life: what it says, and what it says after a fall."""
+
+import asyncio
+import random
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from service.ports import WarningQuery
+from service.shard import Stage
+from service.wire.feedback import Acknowledged, acknowledgement, feed_closed
+from tests.doubles.broker import until
+from tests.doubles.stand import BEGIN, HOUR_US, TOPICS, Stand, home, micros, month, neighbours, transactional_id, usage
+from tests.shard.runs import AT, committed, cursor_of, live_through, living, pour, running, shard_on
+
+WHO = neighbours(AT, 9)
+
+
+def fed(**terms: Any) -> Stand:
+    """A stand with the same month on its partition, whatever happens to the shard."""
+    stand = Stand(**terms)
+    stand.feed(_MONTH)
+    return stand
+
+
+_MONTH = month(WHO)
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[tuple[str, str | None, bytes | None]]:
+    """What an undisturbed shard says."""
+    stand = fed()
+    asyncio.run(live_through(stand))
+    said = stand.said(AT)
+    assert len(said) > 20
+    return said
+
+
+async def test_every_transition_is_published_once(expected: list[object]) -> None:
+    ids = [one[1] for one in expected if isinstance(one, tuple)]
+    assert len(ids) == len(set(ids))
+    assert any(str(name).endswith(".raised") for name in ids)
+    assert any(str(name).endswith(".resolved") for name in ids)
+    assert any(str(name).endswith(".call") for name in ids)
+
+
+async def test_small_polls_say_the_same(expected: list[object]) -> None:
+    stand = fed()
+    await live_through(stand, most=17)
+    assert stand.said(AT) == expected
+
+
+async def test_small_turns_say_the_same(expected: list[object]) -> None:
+    stand = fed(turn_records=13)
+    await live_through(stand)
+    assert stand.said(AT) == expected
+
+
+async def test_an_aborted_transaction_is_sent_again_once(expected: list[object]) -> None:
+    stand = fed()
+    stand.broker.faults[transactional_id(AT)].extend(["abort", "abort", "none", "abort"])
+    await live_through(stand)
+    assert stand.said(AT) == expected
+    assert stand.witness.results.count("aborted") == 3
+
+
+@pytest.mark.parametrize("fault", ["unknown-lost", "unknown-committed"])
+async def test_an_unknown_outcome_is_settled_by_the_cursor(fault: str, expected: list[object]) -> None:
+    stand = fed()
+    stand.broker.faults[transactional_id(AT)].extend([fault, "none"] * 4)
+    await live_through(stand)
+    assert stand.said(AT) == expected
+    assert stand.witness.results.count("unknown") == 4
+
+
+async def test_fenced_and_still_assigned_starts_again(expected: list[object]) -> None:
+    stand = fed()
+    async with living(stand) as shard:
+        pour(stand, shard, 60)
+        await committed(stand, shard)
+        stand.broker.faults[transactional_id(AT)].append("fence")
+        pour(stand, shard)
+        await until(lambda: stand.witness.restored == 2)
+        await running(shard)
+        pour(stand, shard)
+        await committed(stand, shard)
+    assert stand.said(AT) == expected
+    assert (AT, "gone") not in stand.witness.stages[:-1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_shard_cut_off_anywhere_goes_on_where_it_was(seed: int, expected: list[object]) -> None:
+    stand = fed(snapshot_records=40, turn_records=31)
+    chance = random.Random(seed)
+    while cursor_of(stand) != len(_MONTH):
+        faults = ["abort", "unknown-lost", "unknown-committed", "fence", *["none"] * 8]
+        stand.broker.faults[transactional_id(AT)].extend(chance.choices(faults, k=3))
+        await live_until_cut(stand, chance)
+    assert stand.said(AT) == expected
+
+
+async def live_until_cut(stand: Stand, chance: random.Random) -> None:
+    """Live in small polls until the process is killed, which may be in the middle of anything."""
+    shard = shard_on(stand)
+    task = asyncio.create_task(shard.run())
+    cut = stand.broker.moments + chance.randrange(1, 150)
+
+    def is_over() -> bool:
+        stand.clock.advance(timedelta(milliseconds=20))
+        if shard.stage is Stage.RUNNING:
+            pour(stand, shard, chance.randrange(1, 60))
+        return stand.broker.moments >= cut or cursor_of(stand) == len(_MONTH)
+
+    await until(is_over)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_restore_judges_nothing_again() -> None:
+    stand = fed()
+    await live_through(stand)
+    said = stand.said(AT)
+    async with living(stand) as shard:
+        assert stand.said(AT) == said
+        shown = shard.display.warnings(WarningQuery(limit=1000))
+    assert shown.height == len(_open_ids(stand))
+
+
+def _open_ids(stand: Stand) -> set[str]:
+    last: dict[str, str] = {}
+    for topic, name, _ in stand.said(AT):
+        if topic == TOPICS.warnings:
+            episode, _, transition = str(name).partition(".")
+            last[episode] = transition
+    return {episode for episode, transition in last.items() if transition != "resolved"}
+
+
+async def test_leaving_in_order_keeps_a_snapshot_at_the_committed_cursor() -> None:
+    stand = fed()
+    await live_through(stand)
+    (kept,) = stand.store.kept[AT]
+    assert kept.manifest["cursor"] == cursor_of(stand) == len(_MONTH)
+
+
+async def test_a_full_disk_costs_a_snapshot_and_nothing_else(expected: list[object]) -> None:
+    stand = fed(snapshot_records=10)
+    stand.store.failing = True
+    await live_through(stand, most=50)
+    assert stand.said(AT) == expected
+    assert stand.witness.failed > 0
+    assert stand.witness.saved == []
+
+
+async def test_what_says_nothing_is_committed_rarely() -> None:
+    stand = Stand()
+    stand.feed([usage(WHO[0], "usage.voice", 1, seconds=60), usage(WHO[0], "usage.sms", 2, count=1)])
+    async with living(stand) as shard:
+        pour(stand, shard, 1)
+        pour(stand, shard, 1)
+        await until(lambda: shard.display.cursor == 2)
+        assert cursor_of(stand) is None
+        stand.clock.advance(timedelta(seconds=1))
+        await until(lambda: cursor_of(stand) == 2)
+    assert stand.witness.results == ["committed"]
+
+
+async def test_bad_records_become_dead_letters_once() -> None:
+    stand = Stand()
+    good, bad = usage(WHO[0], "usage.sms", 1, count=1), usage(WHO[1], "usage.sms", 2, count=-1)
+    stand.feed([good, bad, good])
+    stand.broker.faults[transactional_id(AT)].append("abort")
+    await live_through(stand)
+    (letter,) = stand.records(TOPICS.dead_letters, AT)
+    assert letter.value == bad.value
+    assert dict(letter.headers)["__connect.errors.offset"] == b"1"
+
+
+async def test_a_refused_dead_letter_goes_without_its_bytes() -> None:
+    stand = Stand()
+    stand.feed([usage(WHO[1], "usage.sms", 2, count=-1)])
+    stand.broker.faults[transactional_id(AT)].append("refuse")
+    await live_through(stand)
+    (letter,) = stand.records(TOPICS.dead_letters, AT)
+    assert letter.value is None
+    assert "churn.value.cut" in dict(letter.headers)
+
+
+async def test_a_refused_warning_stops_the_shard_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    stand = fed()
+    stand.broker.faults[transactional_id(AT)].extend(["refuse"] * 3)
+    shard = shard_on(stand)
+    task = asyncio.create_task(shard.run())
+    await running(shard)
+    pour(stand, shard)
+    await until(lambda: shard.trouble is not None)
+    assert "refuses" in str(shard.trouble)
+    shard.leave(drain=False)
+    await task
+    assert "falls" in caplog.text
+
+
+async def test_an_acknowledgement_takes_effect_and_is_told_once() -> None:
+    stand = fed()
+    async with living(stand) as shard:
+        pour(stand, shard)
+        await committed(stand, shard)
+        row = shard.display.warnings(WarningQuery(limit=1)).to_dicts()[0]
+        report = Acknowledged(
+            id="a1", subscriber_id=row["subscriber_id"], warning_id=row["episode_id"], by="agent-7",
+            occurred_at=BEGIN.isoformat(),
+        )  # fmt: skip
+        stand.feed([acknowledgement(report, TOPICS.feedback, home(row["subscriber_id"]))])
+        pour(stand, shard)
+        await asyncio.wait_for(shard.applied(0), 10)
+        shown = shard.display.warning(row["episode_id"])
+        assert shown is not None
+        assert (shown["state"], shown["acknowledged_by"]) == ("acknowledged", "agent-7")
+    told = [name for _, name, _ in stand.said(AT) if str(name).startswith(row["episode_id"])]
+    assert told.count(f"{row['episode_id']}.acknowledged") == 1
+    async with living(stand) as again:
+        shown = again.display.warning(row["episode_id"])
+        assert shown is not None
+        assert shown["state"] == "acknowledged"
+
+
+async def test_the_end_of_a_feed_closes_days_once_usage_has_come_so_far() -> None:
+    stand = fed()
+    last = BEGIN.date() + timedelta(days=20)
+    stand.feed([feed_closed(last, len(_MONTH), TOPICS.feedback, AT)])
+    async with living(stand) as shard:
+        pour(stand, shard, 30)
+        await committed(stand, shard)
+        before = shard.display.warnings(WarningQuery(limit=1000)).height
+        pour(stand, shard)
+        await until(lambda: any(turn.day and turn.day.day == _number(last) for turn in stand.witness.turns))
+        shard.leave(drain=True)
+        await until(lambda: shard.stage is Stage.GONE)
+    days = [turn.day.day for turn in stand.witness.turns if turn.day is not None]
+    assert days == sorted(set(days))
+    assert before < len(_open_ids(stand))
+
+
+def _number(day: date) -> int:
+    return (day - date(1970, 1, 1)).days
+
+
+async def test_the_clock_closes_a_day_only_when_all_is_read() -> None:
+    stand = Stand(wall=True)
+    stand.feed([usage(WHO[0], "usage.voice", 1, seconds=60), usage(WHO[0], "usage.voice", 2, seconds=60)])
+    async with living(stand) as shard:
+        pour(stand, shard, 1)
+        await committed(stand, shard)
+        stand.clock.advance(timedelta(hours=27))
+        await until(lambda: shard.display.cursor == 1)
+        stand.clock.advance(timedelta(seconds=1))
+        assert not [turn for turn in stand.witness.turns if turn.day]
+        pour(stand, shard)
+        await until(lambda: _ticked(stand) and any(turn.day for turn in stand.witness.turns))
+    (day,) = [turn.day for turn in stand.witness.turns if turn.day]
+    assert (day.day, day.cut, day.cause) == (_number(BEGIN.date()), 2, "clock")
+
+
+def _ticked(stand: Stand) -> bool:
+    stand.clock.advance(timedelta(milliseconds=20))
+    return True
+
+
+async def test_an_open_transaction_in_usage_keeps_the_clock_from_closing() -> None:
+    stand = Stand(wall=True)
+    stand.feed([usage(WHO[0], "usage.voice", 1, seconds=60)])
+    stand.broker.append(usage(WHO[0], "usage.voice", 2, seconds=60), None)
+    async with living(stand) as shard:
+        pour(stand, shard)
+        await committed(stand, shard)
+        stand.clock.advance(timedelta(hours=27))
+        await until(lambda: _ticked(stand) and stand.clock.now_us() > micros(BEGIN) + 27 * HOUR_US + 10_000_000)
+    assert not [turn for turn in stand.witness.turns if turn.day]

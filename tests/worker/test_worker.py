@@ -1,0 +1,214 @@
+"""The worker: it hosts what the group assigns, polls for what has room, answers, and ends in order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from service.ports import NotReady, WarningQuery
+from service.shard import World
+from service.worker import Summary, Worker
+from tests.doubles.broker import MemoryIntake, MemorySender, until
+from tests.doubles.stand import GROUP, PARTITIONS, TOPICS, Stand, month, neighbours, usage
+
+CITY = [who for partition in range(PARTITIONS) for who in neighbours(partition, 6)]
+MONTH = month(CITY, days=8)
+
+
+def worker_on(stand: Stand, world: World | None = None) -> Worker:
+    intake = MemoryIntake(stand.broker, [TOPICS.usage, TOPICS.feedback], GROUP)
+    return Worker(world or stand.world, stand.terms, intake, MemorySender(stand.broker))
+
+
+@asynccontextmanager
+async def working(stand: Stand, world: World | None = None) -> AsyncIterator[Worker]:
+    worker = worker_on(stand, world)
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+        await worker.stop(10)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def all_committed(stand: Stand) -> Callable[[], bool]:
+    def done() -> bool:
+        stand.clock.advance(timedelta(milliseconds=20))
+        return all(
+            stand.broker.committed.get((GROUP, TOPICS.usage, number)) == partition.high_watermark
+            for number, partition in enumerate(stand.broker.topics[TOPICS.usage])
+            if partition.high_watermark
+        )
+
+    return done
+
+
+def ready(worker: Worker) -> Callable[[], bool]:
+    return lambda: bool(worker.readiness()["ready"])
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[set[Any]]:
+    """What one undisturbed worker says, by partition."""
+
+    async def live() -> list[set[Any]]:
+        stand = Stand()
+        stand.feed(MONTH)
+        async with working(stand):
+            await until(all_committed(stand), 60)
+        return [set(stand.said(partition)) for partition in range(PARTITIONS)]
+
+    return asyncio.run(live())
+
+
+async def test_a_worker_is_ready_when_all_its_shards_run() -> None:
+    stand = Stand()
+    worker = worker_on(stand)
+    assert worker.readiness()["ready"] is False
+    async with working(stand) as worker:
+        await until(ready(worker))
+        said = worker.readiness()
+        assert said["shards"] == dict.fromkeys(range(PARTITIONS), "running")
+        assert (said["live"], said["broker"], said["reason"]) == (True, True, None)
+    assert "stopping" in worker.readiness()["reason"]
+
+
+async def test_two_workers_say_what_one_says(expected: list[set[Any]]) -> None:
+    stand = Stand(turn_records=60)
+    stand.feed(MONTH)
+    async with working(stand) as one:
+        await until(lambda: len(stand.said()) > 10, 30)
+        async with working(stand) as two:
+            await until(lambda: ready(one)() and ready(two)(), 30)
+            assert one.readiness()["shards"].keys() | two.readiness()["shards"].keys() == set(range(PARTITIONS))
+            await until(all_committed(stand), 60)
+    assert [set(stand.said(partition)) for partition in range(PARTITIONS)] == expected
+    assert len(stand.said()) == len(set(stand.said()))
+
+
+async def test_workers_that_come_and_go_say_what_one_says(expected: list[set[Any]]) -> None:
+    stand = Stand(turn_records=40)
+    stand.feed(MONTH)
+    async with working(stand):
+        for _ in range(4):
+            async with working(stand) as guest:
+                await until(ready(guest), 30)
+        await until(all_committed(stand), 60)
+    assert [set(stand.said(partition)) for partition in range(PARTITIONS)] == expected
+    assert len(stand.said()) == len(set(stand.said()))
+
+
+async def test_stopping_commits_keeps_snapshots_and_leaves_the_group() -> None:
+    stand = Stand()
+    stand.feed(MONTH)
+    async with working(stand) as worker:
+        await until(lambda: sum(shard.display.cursor or 0 for shard in worker._shards().values()) == len(MONTH), 60)
+    assert all_committed(stand)()
+    assert set(stand.store.kept) == set(range(PARTITIONS))
+    assert stand.broker.members(GROUP) == 0
+
+
+async def test_a_lost_broker_is_waited_for(expected: list[set[Any]]) -> None:
+    stand = Stand(turn_records=50)
+    stand.feed(MONTH)
+    async with working(stand) as worker:
+        await until(lambda: len(stand.said()) > 5, 30)
+        stand.broker.reachable = False
+        await until(lambda: not worker.readiness()["broker"])
+        assert "broker" in worker.readiness()["reason"]
+        assert worker.readiness()["ready"] is False
+        stand.broker.reachable = True
+        await until(ready(worker), 30)
+        await until(all_committed(stand), 60)
+    assert [set(stand.said(partition)) for partition in range(PARTITIONS)] == expected
+
+
+async def test_records_deleted_before_they_were_read_are_said_and_passed(caplog: pytest.LogCaptureFixture) -> None:
+    stand = Stand()
+    who = neighbours(2, 1)[0]
+    stand.feed([usage(who, "usage.sms", number, count=1) for number in range(10)])
+    async with working(stand) as worker:
+        await until(all_committed(stand))
+        stand.feed([usage(who, "usage.sms", number, count=1) for number in range(10, 20)])
+        stand.broker.truncate(TOPICS.usage, 2, 20)
+        stand.feed([usage(who, "usage.sms", 30, count=1)])
+        await until(all_committed(stand))
+        record = worker.desk.subscriber(who)
+    assert record is not None
+    assert "usage.events-2 begins at 20, its records from 10 on are deleted" in caplog.text
+
+
+async def test_the_desk_answers_for_shards_that_run_here() -> None:
+    stand = Stand()
+    stand.feed([usage(who, "subscriber.profile", 0.5, msisdn=f"+86{n}", market="campus") for n, who in enumerate(CITY)])
+    stand.feed(MONTH)
+    async with working(stand) as worker:
+        await until(all_committed(stand), 60)
+        desk = worker.desk
+        record = await asyncio.to_thread(desk.subscriber, CITY[0])
+        assert record is not None
+        assert (record["subscriber_id"], record["msisdn"]) == (CITY[0], "+860")
+        assert desk.subscriber("nobody") is None
+        assert desk.holder("+863") == CITY[3]
+        assert desk.holder("+99") is None
+        page = desk.warnings(WarningQuery(limit=5))
+        assert page.missing == ()
+        assert page.warnings.height == 5
+        last = page.warnings.row(-1, named=True)
+        following = desk.warnings(WarningQuery(limit=5, before=(last["raised_us"], last["episode_id"])))
+        assert not set(page.warnings["episode_id"]) & set(following.warnings["episode_id"])
+        assert following.warnings["raised_us"].max() <= last["raised_us"]
+        campus = desk.warnings(WarningQuery(limit=500, market="campus"))
+        assert campus.warnings["market"].unique().to_list() == ["campus"]
+        assert desk.warnings(WarningQuery(market="moon")).warnings.is_empty()
+        assert desk.roll("nothing", 5) is None
+
+
+async def test_an_acknowledgement_is_applied_before_the_answer() -> None:
+    stand = Stand()
+    stand.feed(MONTH)
+    async with working(stand) as worker:
+        await until(all_committed(stand), 60)
+        row = worker.desk.warnings(WarningQuery(limit=1)).warnings.row(0, named=True)
+        assert await worker.desk.acknowledge(row["episode_id"], "agent-7", "called", 10)
+        changed = worker.desk.warning(row["episode_id"])
+        assert changed is not None
+        assert (changed["state"], changed["acknowledged_by"]) == ("acknowledged", "agent-7")
+        with pytest.raises(KeyError):
+            await worker.desk.acknowledge("no-such", "agent-7", None, 1)
+
+
+async def test_an_absent_shard_is_said() -> None:
+    stand = Stand()
+    worker = worker_on(stand)
+    with pytest.raises(NotReady) as not_ready:
+        worker.desk.subscriber(CITY[0])
+    assert len(not_ready.value.partitions) == 1
+    assert worker.desk.warnings(WarningQuery()).missing == tuple(range(PARTITIONS))
+    with pytest.raises(NotReady):
+        worker.desk.warning("e")
+    with pytest.raises(NotReady):
+        worker.desk.holder("+86")
+
+
+async def test_the_summary_accounts_for_every_record() -> None:
+    stand = Stand()
+    who = CITY[0]
+    repeated = usage(who, "usage.sms", 1, count=1)
+    stand.feed([repeated, repeated, usage(who, "usage.sms", 1, count=-1), usage(who, "weather.changed", 1)])
+    stand.feed(MONTH)
+    summary = Summary(stand.witness)
+    world = World(stand.log, stand.world.publisher, stand.store, stand.clock, summary)
+    async with working(stand, world):
+        await until(all_committed(stand), 60)
+    said = summary.as_json()
+    assert said["events_in"] == len(MONTH) + 4
+    assert said["events_in"] == sum(said[name] for name in ("counted", "repeated", "late", "rejected", "ignored"))
+    assert (said["repeated"], said["rejected"], said["ignored"]) == (1, 1, 1)
+    raised = [name for topic, name, _ in stand.said() if topic == TOPICS.warnings and str(name).endswith(".raised")]
+    assert sum(said["warnings"].values()) == len(raised)
+    assert said["outbound"] == {"call": len(stand.records(TOPICS.outbound("call")))}
