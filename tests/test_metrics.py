@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.core.turn import Counts
 from service.metrics import CONTENT_TYPE, Metric, Metrics, describe
 from service.shard.world import Observer
+from service.wire.rejects import Fault
 from tests.doubles.exposition import NamedRule, exercise, open_episode, raised, state_with, turn_with
 
 DOCUMENT = Path(__file__).parents[1] / "deploy/prometheus/README.md"
@@ -108,6 +109,12 @@ def test_every_record_ends_in_one_counter(metrics: Metrics) -> None:
     ends = ("counted", "repeated", "late", "rejected", "ignored")
     assert [total(metrics, f"churn_records_{end}_total") for end in ends] == [100, 10, 4, 3, 3]
     assert value(metrics, "churn_records_in_total", partition="3") == 120
+
+
+def test_reasons_to_reject_start_at_zero_so_that_a_first_dead_letter_is_an_increase(metrics: Metrics) -> None:
+    metrics.reasons_known(Fault)
+    assert len(samples(metrics, "churn_records_rejected_total")) == len(Fault)
+    assert total(metrics, "churn_records_rejected_total") == 0
 
 
 def test_warnings_and_orders_are_counted_once_and_standing_ones_apart(metrics: Metrics) -> None:

@@ -61,12 +61,17 @@ class Metrics:
     def records_taken(
         self, partition: int, records: int, rejected: Mapping[str, int], ignored: Mapping[str, int]
     ) -> None:
-        """So many records are committed, rejected ones by reason and ignored ones by type; zero shows what may come."""
+        """So many records are committed, the rejected by reason and the ignored by type among them."""
         self._count("records_in", records, partition)
         for reason, count in rejected.items():
             self._count("records_rejected", count, self._reasons.admit(reason))
         for type_, count in ignored.items():
             self._count("records_ignored", count, self._types.admit(type_))
+
+    def reasons_known(self, reasons: Iterable[str]) -> None:
+        """Why records may be rejected; each counter starts at zero, so that a first dead letter is an increase."""
+        for reason in reasons:
+            self._count("records_rejected", 0, self._reasons.admit(reason))
 
     def turn_committed(self, turn: Committed) -> None:
         """A turn's transaction is committed: count where its records ended, its warnings and orders."""

@@ -1,5 +1,6 @@
 """The demo as people start it: a process of its own, a small city, a page to ask."""
 
+import os
 import subprocess
 import sys
 import urllib.error
@@ -40,9 +41,11 @@ class Demonstration:
 def demonstration(folder: Path) -> Iterator[Demonstration]:
     """Run `churn-warning demo` while inside."""
     port, log = free_port(), folder / "demo.log"
-    command = [str(PROGRAM), "demo", "--subscribers", "1000", "--days", "120", "--port", str(port)]
+    command = [str(PROGRAM), "demo", "--subscribers", "1000", "--days", "120", "--pace-s", "20", "--port", str(port)]
+    # A city so small would need no snapshot within the minutes of a test.
+    environment = os.environ | {"CHURN_SNAPSHOTS__EVERY_RECORDS": "5000"}
     with log.open("w") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, text=True)  # noqa: S603 - our own arguments
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, text=True, env=environment)  # noqa: S603 - our own arguments
     try:
         yield Demonstration(f"127.0.0.1:{port}", process, log)
     finally:

@@ -60,7 +60,7 @@ def demo(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
         yield running.address, running.visit
 
 
-SERVICES = [double]
+SERVICES = [double, demo]
 
 
 @pytest.fixture(scope="module", params=SERVICES, ids=lambda service: service.__name__)

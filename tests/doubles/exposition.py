@@ -111,6 +111,7 @@ def _load(metrics: Metrics) -> None:
     metrics.broker_answers(connected=True)
     metrics.rulebook_loaded("3f1c", RULES)
     metrics.partitions_known(1)
+    metrics.reasons_known(["malformed", "no_key"])
     for partition in (0, 1):
         metrics.shard_entered(partition, "restoring")
         metrics.shard_restored(0.5)
