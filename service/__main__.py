@@ -2,7 +2,11 @@
 
 import typer
 
+from service.commands.demo import demo
+from service.commands.past import backtest, bootstrap, windows
+from service.commands.replay import replay
 from service.commands.rules import rules
+from service.commands.run import run
 from service.commands.settings import settings
 from service.commands.simulate import simulate
 from service.commands.topics import topics
@@ -14,8 +18,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(demo)
+app.command()(run)
+app.command()(replay)
 app.command()(simulate)
+app.command()(bootstrap)
+app.command()(windows)
 app.command()(settings)
+rules.command()(backtest)
 app.add_typer(rules, name="rules")
 app.add_typer(topics, name="topics")
 

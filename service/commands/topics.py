@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
+from service.app import specs_of
 from service.commands.console import NO, fail, finish
 from service.commands.context import read_settings
 from service.kafka.connection import BrokerMissing
 from service.kafka.topics import TopicProblem, check_topics, create_topics
-from service.settings import Settings
-from service.wire.topics import Topics, TopicSpec
 
 topics = typer.Typer(help="Make and check the topics on the broker.", no_args_is_help=True)
 
@@ -19,14 +18,6 @@ SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="Settings file; CHURN_SETTINGS_FILE if absent.")
 ]  # fmt: skip
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
-
-
-def specs_of(settings: Settings) -> tuple[TopicSpec, ...]:
-    """The topics that these settings ask for."""
-    time = settings.time
-    horizon = max(time.late_days, time.late_days_roaming, *time.late_days_by_type.values())
-    # Input outlives the late horizon and the oldest snapshot by a week in which somebody can notice.
-    return Topics(settings.topics.prefix).specs(settings.topics.partitions, horizon + 7)
 
 
 @topics.command()

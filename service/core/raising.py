@@ -37,6 +37,7 @@ def open_episodes(state: State, rule: Rule, cases: Cases, *, standing: bool) -> 
     """Open an episode for each case that has none of the same first day; returns the transitions."""
     if cases.rows.size == 0:
         return empty_transitions()
+    standing = standing or rule.status == "experimental"
     ids = state.roster.take(cases.rows)
     episode_ids = pl.Series(
         [episode_id(who, rule.id, day) for who, day in zip(ids.to_list(), cases.days.tolist(), strict=True)],
@@ -148,8 +149,8 @@ def _order(rule: Rule, *, consent: bool | None, porting: bool, standing: bool) -
         ("restricted", rule.kind == "restricted"),
         ("porting", porting),
         ("no_consent", not consent),
-        ("standing", standing),
         ("experimental", rule.status == "experimental"),
+        ("standing", standing),
     )
     return next((reason for reason, holds in reasons if holds), "ordered")
 

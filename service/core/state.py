@@ -66,6 +66,12 @@ class State:
         return self.watermark.us
 
     @property
+    def first_day(self) -> int | None:
+        """The earliest day of which any usage is kept."""
+        days = self.panes.days
+        return days[0] if days else None
+
+    @property
     def subscribers(self) -> int:
         """How many subscribers are known."""
         return len(self.roster)

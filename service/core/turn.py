@@ -15,7 +15,7 @@ TRANSITIONS = {
     "state": pl.String(),  # raised | acknowledged | resolved
     "outcome": pl.String(),  # null | recovered | churned | expired
     "severity": pl.String(),  # notice | warning | critical
-    "standing": pl.Boolean(),  # true on the first judged day: kept, not published
+    "standing": pl.Boolean(),  # kept and counted, not published: of the first judged day, or of an experimental rule
     "raised_on": pl.Date(),
     "raised_us": pl.Int64(),  # the record's occurred_at, or the end of the day closed
     "resolved_on": pl.Date(),

@@ -53,6 +53,7 @@ class KafkaIntake:
             max_poll_interval_ms=_POLL_AT_LEAST_MS,
             fetch_max_bytes=settings.fetch_bytes,
             max_partition_fetch_bytes=settings.fetch_partition_bytes,
+            check_crcs=settings.check_crcs,
         )
         self._ends.clear()
         consumer.subscribe(topics=self._topics, listener=_Listener(consumer, self._ends, assigned))
@@ -109,7 +110,7 @@ class KafkaIntake:
 
     def _flowing(self, tps: Iterable[TopicPartition]) -> list[TopicPartition]:
         """Those that are still ours and have not been revoked while we waited."""
-        ours = self._consumer.assignment()
+        ours = self._consumer.assignment() if self._consumer is not None else ()
         return [tp for tp in tps if tp in ours and tp in self._ends]
 
     async def _truncated(self, error: KafkaError) -> Exception:

@@ -88,6 +88,7 @@ def reader(settings: KafkaSettings, isolation: str = "read_committed") -> Any:  
         enable_auto_commit=False,
         fetch_max_bytes=settings.fetch_bytes,
         max_partition_fetch_bytes=settings.fetch_partition_bytes,
+        check_crcs=settings.check_crcs,
     )
 
 

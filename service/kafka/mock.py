@@ -1,8 +1,8 @@
 """The demo's broker inside our own process: librdkafka's mock cluster. Refuses to stand in for a real one.
 
-It shows aborted records to read_committed readers, fences nobody, knows groups of one member only, forgets offsets
-that were committed in a transaction, and drops what is older than about 100,000 records a partition. Nothing is ever
-proved on it.
+It spoils the checksums of transactions' batches, shows aborted records to read_committed readers, fences nobody,
+knows groups of one member only, forgets offsets that were committed in a transaction, and drops what is older than
+about 100,000 records a partition. Nothing is ever proved on it.
 """
 
 from collections.abc import Iterator

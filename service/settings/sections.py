@@ -114,6 +114,9 @@ class KafkaSettings(Section):
     mirror_interval_ms: Milliseconds = Field(
         default=1_000, description="Shortest time between two commits of turns that say nothing"
     )
+    check_crcs: bool = Field(
+        default=True, description="Whether read batches are verified; only the demo's embedded broker spoils checksums"
+    )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
         default="lz4", description="How sent records are compressed"
     )

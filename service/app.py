@@ -1,0 +1,184 @@
+"""The composition root: settings become a running service; it owns the start, and the order of stopping.
+
+start   broker reached, topics checked ─► log, group, publishers ─► HTTP ─► worker
+stop    pipeline (finish, commit, snapshot, leave the group) ─► live streams ─► HTTP
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from service.api.app import Options, build_app
+from service.api.server import HttpServer
+from service.clock import Clock, SystemClock
+from service.core.events import FIELDS
+from service.core.rules import Rulebook
+from service.core.state import Config
+from service.kafka.connection import reach
+from service.kafka.consumer import KafkaIntake
+from service.kafka.log import KafkaLog
+from service.kafka.publisher import KafkaPublisher
+from service.kafka.sender import KafkaSender
+from service.kafka.tail import KafkaAlertTail
+from service.kafka.topics import check_topics
+from service.metrics import Metrics
+from service.rulebook.mapping import Mapping, expand_values
+from service.rulebook.problems import suggest
+from service.settings import Settings, SettingsError
+from service.shard import Terms, World
+from service.store.folder import FolderStore
+from service.wire.decode import Intake
+from service.wire.topics import Topics, TopicSpec
+from service.worker import Summary, Worker
+
+_LOG = logging.getLogger(__name__)
+_MINUTE_US, _SECOND_US = 60_000_000, 1_000_000
+_LOOK_S = 0.02
+_DRAIN_S = 6.0  # of the ten seconds in which a stop must be over
+_HTTP_S = 2.0
+
+
+class UnfitError(Exception):
+    """The broker's topics are not as the service needs them; each line is a sentence with the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a service is made of: what was read at the start, and the time."""
+
+    settings: Settings
+    rulebook: Rulebook
+    mapping: Mapping | None = None
+    clock: Clock = field(default_factory=SystemClock)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that runs: where it listens, what it has counted, and its worker."""
+
+    address: str
+    summary: Summary
+    worker: Worker
+    task: asyncio.Task[None]
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something that the summary tells is so, or the service has ended."""
+        while not is_so() and not self.task.done():
+            await asyncio.wait((self.task,), timeout=_LOOK_S)
+
+
+def config_of(settings: Settings, rulebook: Rulebook) -> Config:
+    """The core's terms. Raises: SettingsError where a late horizon is set for a type that is no event's."""
+    time = settings.time
+    for event_type in time.late_days_by_type:
+        if event_type not in FIELDS:
+            known = suggest(event_type, FIELDS)
+            raise SettingsError(f"CHURN_TIME__LATE_DAYS_BY_TYPE names {event_type}, which is no event type{known}")
+    return Config(
+        zone=time.zone,
+        windows_days=time.windows_days,
+        grace_us=time.grace_minutes * _MINUTE_US,
+        horizon_days=time.late_days,
+        horizon_days_by_type=time.late_days_by_type,
+        roaming_horizon_days=time.late_days_roaming,
+        keep_days=time.keep_days,
+        minor_digits=settings.money.minor_digits,
+        bands=rulebook.bands,
+    )
+
+
+def intake_of(settings: Settings, mapping: Mapping | None) -> Intake:
+    """What a usage record has to meet."""
+    return Intake(
+        partitions=settings.topics.partitions,
+        partitioner=settings.kafka.partitioner,
+        tolerance_us=settings.time.future_tolerance_s * _SECOND_US,
+        expand=None if mapping is None else expand_values(mapping),
+    )
+
+
+def store_of(settings: Settings) -> FolderStore:
+    """Where snapshots are kept."""
+    return FolderStore(settings.snapshots.folder, settings.topics.partitions, settings.snapshots.keep)
+
+
+def specs_of(settings: Settings) -> tuple[TopicSpec, ...]:
+    """The topics that these settings ask for."""
+    time = settings.time
+    horizon_days = max(time.late_days, time.late_days_roaming, *time.late_days_by_type.values())
+    # Input outlives the late horizon and the oldest snapshot by a week in which somebody can notice.
+    return Topics(settings.topics.prefix).specs(settings.topics.partitions, horizon_days + 7)
+
+
+@contextlib.asynccontextmanager
+async def running(given: Given) -> AsyncIterator[Running]:
+    """Run a service inside the block, and stop it in order at its end.
+
+    Raises: BrokerMissing, UnfitError, SettingsError, OSError (the port is taken).
+    """
+    settings = given.settings
+    topics = Topics(settings.topics.prefix)
+    await reach(settings.kafka)
+    if problems := await check_topics(settings.kafka, specs_of(settings)):
+        raise UnfitError("\n".join(problems))
+    metrics = Metrics(version("churn-warning"), settings.time.clock)
+    metrics.partitions_known(settings.topics.partitions)
+    metrics.rulebook_loaded(given.rulebook.hash, given.rulebook.rules)
+    summary = Summary(metrics)
+    async with contextlib.AsyncExitStack() as stack:
+        log, sender = KafkaLog(settings.kafka), KafkaSender(settings.kafka)
+        for client in (log, sender):
+            stack.push_async_callback(client.stop)
+            await client.start()
+        world = World(log, _publishers(settings, topics), store_of(settings), given.clock, summary)
+        intake = KafkaIntake(settings.kafka, [topics.usage, topics.feedback])
+        worker = Worker(world, _terms(given, topics), intake, sender)
+        server = _server(given, worker, topics, metrics)
+        host, port = server.start(settings.http.host, settings.http.port)
+        stack.push_async_callback(asyncio.to_thread, server.stop, _HTTP_S)
+        task = asyncio.create_task(worker.run())
+        stack.push_async_callback(_stop, worker, task, server)
+        yield Running(f"http://{f'[{host}]' if ':' in host else host}:{port}", summary, worker, task)
+
+
+async def _stop(worker: Worker, task: asyncio.Task[None], server: HttpServer) -> None:
+    """The pipeline first, then the streams; HTTP last, by the caller."""
+    _LOG.info("stopping: the pipeline, then live streams, then HTTP")
+    await worker.stop(_DRAIN_S)
+    server.end_streams()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _publishers(settings: Settings, topics: Topics) -> Callable[[int], KafkaPublisher]:
+    def publisher(partition: int) -> KafkaPublisher:
+        group = settings.kafka.group_id
+        return KafkaPublisher(settings.kafka, f"churn-warning-{group}-{topics.usage}-{partition}")
+
+    return publisher
+
+
+def _terms(given: Given, topics: Topics) -> Terms:
+    settings = given.settings
+    return Terms(
+        rulebook=given.rulebook,
+        intake=intake_of(settings, given.mapping),
+        config=config_of(settings, given.rulebook),
+        topics=topics,
+        currency=settings.money.currency,
+        wall=settings.time.clock == "wall",
+        turn_records=settings.kafka.poll_records,
+        mirror_interval_s=settings.kafka.mirror_interval_ms / 1000,
+        snapshot_records=settings.snapshots.every_records,
+        snapshot_interval_s=settings.snapshots.every_minutes * 60.0,
+    )
+
+
+def _server(given: Given, worker: Worker, topics: Topics, metrics: Metrics) -> HttpServer:
+    settings = given.settings
+    options = Options(acknowledge_wait_s=settings.http.acknowledge_wait_ms / 1000, clock=given.clock)
+    tail = KafkaAlertTail(settings.kafka, topics.warnings)
+    return HttpServer(build_app(worker.desk, tail, given.rulebook, metrics, options))

@@ -1,0 +1,114 @@
+"""The commands over usage files, without a broker: `windows`, `bootstrap` and `rules backtest`."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.app import config_of, intake_of, store_of
+from service.commands.console import fail, finish, watched
+from service.commands.context import read_mapping, read_rulebook, read_settings
+from service.history.backtest import Question
+from service.history.backtest import backtest as judge
+from service.history.bootstrap import Known, NotEmptyError
+from service.history.bootstrap import bootstrap as load
+from service.history.files import FileError, Source
+from service.history.windows import write_windows
+from service.settings import SettingsError
+
+File = Annotated[Path, typer.Argument(help="Parquet, CSV or NDJSON; NDJSON of our own events needs no mapping.")]
+MappingName = Annotated[str | None, typer.Option("--mapping", help="Mapping in the rules folder's mappings/.")]
+AsOf = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The last day that counts, closed.")]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="Settings file; CHURN_SETTINGS_FILE if absent.")
+]  # fmt: skip
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+
+
+def windows(  # noqa: PLR0913 - the options of a command are its parameters
+    file: File,
+    *,
+    as_of: AsOf,
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    mapping: MappingName = None,
+    settings_file: SettingsFile = None,
+    json_output: AsJson = False,
+) -> None:
+    """Write every subscriber's sums for every window as of a day, by the same core that runs live.
+
+    Example: churn-warning windows usage.parquet --mapping prepaid_monthly --as-of 2013-08-31 --out windows.parquet
+    """
+    settings = read_settings(settings_file)
+    source = Source(file, read_mapping(settings, mapping))
+    try:
+        config = config_of(settings, read_rulebook(settings))
+        answer = write_windows(source, as_of.date(), out, config, lambda pieces: watched(pieces, "Summing"))
+    except (FileError, SettingsError) as error:
+        fail(str(error))
+    finish(answer, f"The windows of {answer['subscribers']:,} subscribers are in {out}.", as_json=json_output)
+
+
+def bootstrap(
+    file: File,
+    *,
+    mapping: MappingName = None,
+    profiles: Annotated[
+        Path | None, typer.Option(help="Table of profiles: subscriber_id and any fields of subscriber.profile.")
+    ] = None,
+    settings_file: SettingsFile = None,
+    json_output: AsJson = False,
+) -> None:
+    """Load history before day one: a file's usage becomes each shard's first snapshot; refuses a store in use.
+
+    Example: churn-warning bootstrap usage.parquet --mapping prepaid_monthly --profiles profiles.parquet
+    """
+    settings = read_settings(settings_file)
+    known = Known(Source(file, read_mapping(settings, mapping)), profiles)
+    try:
+        config = config_of(settings, read_rulebook(settings))
+        intake = intake_of(settings, None)
+        answer = load(known, store_of(settings), intake, config, lambda pieces: watched(pieces, "Loading"))
+    except (FileError, NotEmptyError, SettingsError) as error:
+        fail(str(error))
+    sentence = (
+        f"{answer['subscribers']:,} subscribers of {answer['first_day']} to {answer['last_day']} are the first "
+        f"snapshots of {answer['shards']} shards in {settings.snapshots.folder}."
+    )
+    finish(answer, sentence, as_json=json_output)
+
+
+def backtest(  # noqa: PLR0913 - the options of a command are its parameters
+    file: File,
+    *,
+    labels: Annotated[str, typer.Option(help="Column that says who left: 1 or 0.")],
+    as_of: AsOf,
+    mapping: MappingName = None,
+    settings_file: SettingsFile = None,
+    json_output: AsJson = False,
+) -> None:
+    """Try the rules on the past: who was warned at the close of a day, and how many of them left.
+
+    Example: churn-warning rules backtest usage.parquet --mapping prepaid_monthly --labels churn_sept --as-of 2013-08-31
+    """
+    settings = read_settings(settings_file)
+    rulebook = read_rulebook(settings)
+    chosen = read_mapping(settings, mapping)
+    if chosen is None:
+        fail("Labels stand in rows, so a mapping must tell whose they are: --mapping NAME")
+    try:
+        question = Question(file, chosen, labels, as_of.date())
+        tried = judge(question, rulebook, config_of(settings, rulebook), lambda pieces: watched(pieces, "Judging"))
+    except (FileError, SettingsError) as error:
+        fail(str(error))
+    finish(tried.plain(), _table(tried.plain(), tried.labelled, tried.leavers), as_json=json_output)
+
+
+def _table(scores: dict[str, dict[str, Any]], labelled: int, leavers: int) -> str:
+    lines = [f"{labelled:,} labelled subscribers, {leavers:,} of whom left", ""]
+    lines.append(f"{'':24}{'warned':>10}{'precision':>11}{'recall':>9}{'lift':>8}")
+    for name, line in scores.items():
+        ratios = (line["precision"], line["recall"], line["lift"])
+        shown = ["-" if ratio is None else f"{ratio:.3f}" for ratio in ratios]
+        lines.append(f"{name:24}{line['warned']:>10,}{shown[0]:>11}{shown[1]:>9}{shown[2]:>8}")
+    return "\n".join(lines)
