@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.models import Problem
-from service.ports import NotReady
+from service.ports import Lost, NotReady
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
@@ -80,6 +80,13 @@ def install_problems(app: FastAPI) -> None:
             missing=error.partitions,
         )
 
+    async def lost(_request: Request, _error: Exception) -> Response:
+        return problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            f"The broker cannot be reached, nothing was written; say it again in {RETRY_AFTER_S} seconds.",
+            headers={"Retry-After": str(RETRY_AFTER_S)},
+        )
+
     async def refused(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
         status = HTTPStatus(error.status_code)
@@ -91,6 +98,7 @@ def install_problems(app: FastAPI) -> None:
 
     app.add_exception_handler(ProblemError, told)
     app.add_exception_handler(NotReady, not_ready)
+    app.add_exception_handler(Lost, lost)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, invalid)
 

@@ -198,3 +198,11 @@ async def test_a_resolved_warning_tells_how_it_ended(place: Place, client: Async
     [told] = (await client.get("/v1/warnings?state=resolved")).json()["warnings"]
     ended = row(1)["raised_on"] + timedelta(days=1)
     assert (told["outcome"], told["resolved_on"]) == ("recovered", ended.isoformat())
+
+
+async def test_without_a_broker_nothing_is_written_and_that_is_said(place: Place, client: AsyncClient) -> None:
+    place.desk.show(row(1))
+    place.desk.broker = False
+    answer = await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "nothing was written" in answer.json()["detail"]

@@ -189,6 +189,8 @@ class InMemoryDesk:
 
     async def acknowledge(self, episode_id: str, by: str, note: str | None, wait_s: float) -> bool:
         del wait_s  # nothing here needs time
+        if not self.broker:
+            raise Lost("no broker")
         self.written.append((episode_id, by, note))
         line = self.rows[episode_id]
         if self.partition(line["subscriber_id"]) in self.lagging:

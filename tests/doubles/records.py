@@ -1,6 +1,7 @@
 """A subscriber's record with every key fed, and a rulebook of a few rules, for what shows them."""
 
 import math
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -12,86 +13,88 @@ from tests.doubles.desk import FIRST_DAY, row
 DAYS = 90
 
 
+FED: Mapping[str, Any] = {
+    "msisdn": "+8613800000001",
+    "as_of": {"cursor": 1001, "partition": 1, "closed_day": "2025-03-31", "watermark_us": 1_743_436_800_000_000},
+    "status": "normal",
+    "status_since": "2021-04-01",
+    "tenure_days": 1460,
+    "activated_on": "2021-04-01",
+    "arrears_minor": 0,
+    "balance_minor": 2350,
+    "quota_left": [
+        {
+            "package_id": "data-10",
+            "measure": "data",
+            "total": 10_737_418_240,
+            "used": 3_221_225_472,
+            "left": 7_516_192_768,
+            "resets_on": "2025-04-01",
+        }
+    ],
+    "open_complaint": {"complaint_id": "c-9", "topic": "coverage", "since": "2025-03-28"},
+    "porting": {"state": "queried", "since": "2025-03-30", "to_network": "other"},
+    "consent": {"call": True, "sms": False, "manager": True},
+    "plan": "Campus 59",
+    "fee_minor": 5900,
+    "bills": [
+        {"bill_month": "2025-02", "total_minor": 7210},
+        {"bill_month": "2025-01", "total_minor": 10_450},
+        {"bill_month": "2024-12", "total_minor": 12_040},
+    ],
+    "month_to_date": {
+        "spend_minor": 410,
+        "fee_minor": 5900,
+        "voice_minutes": 41,
+        "data_bytes": 1_288_490_188,
+        "sms": 3,
+    },
+    "contract_end": "2025-05-20",
+    "blocks_port": True,
+    "bundles": [
+        {
+            "bundle_id": "b-1",
+            "kind": "device",
+            "hard": True,
+            "starts_on": "2023-05-21",
+            "ends_on": "2025-05-20",
+            "blocks_port": True,
+        }
+    ],
+    "broadband": False,
+    "family": True,
+    "group": {"group_id": "g-2", "key_person": False},
+    "manager": "m-07",
+    "market": "campus",
+    "area": "north",
+    "channel": "store",
+    "industry": "education",
+    "vip_level": "gold",
+    "birthday": "2003-04-05",
+    "segment": {"now": 42, "before": 1, "since": "2025-03-24"},
+    "windows": {"voice": {"30": {"sum": 41, "baseline": 180.5, "drop": 0.773}}},
+    "days_silent": 2,
+    "last_recharge": {"on": "2025-03-02", "amount_minor": 5000},
+    "recharge_gap_days": 29.5,
+    "forwarding_network": "other",
+    "competitor_called_on": "2025-03-29",
+    "device": {"generation": "5G", "dual_sim": True},
+    "contacts": [{"channel": "call", "on": "2025-03-10", "outcome": "refused", "warning_id": "e0000"}],
+    "offers": [{"campaign": "3-1-0-3", "name": {"en": "Gift of 100 minutes", "zh": "赠送 100 分钟"}}],
+    "holidays": [{"name": "Spring Festival", "from": "2025-01-28", "to": "2025-02-04"}],
+}
+
+
 def record(subscriber_id: str = "s-0001", **changes: Any) -> dict[str, Any]:
     """All keys, none null; use falls by three quarters in the last month."""
     days = [FIRST_DAY - timedelta(days=DAYS - 1 - back) for back in range(DAYS)]
-    whole: dict[str, Any] = {
+    past = row(0, subscriber_id=subscriber_id, state="resolved", outcome="recovered", resolved_on=FIRST_DAY)
+    own = {
         "subscriber_id": subscriber_id,
-        "msisdn": "+8613800000001",
-        "as_of": {"cursor": 1001, "partition": 1, "closed_day": "2025-03-31", "watermark_us": 1_743_436_800_000_000},
-        "status": "normal",
-        "status_since": "2021-04-01",
-        "tenure_days": 1460,
-        "activated_on": "2021-04-01",
-        "arrears_minor": 0,
-        "balance_minor": 2350,
-        "quota_left": [
-            {
-                "package_id": "data-10",
-                "measure": "data",
-                "total": 10_737_418_240,
-                "used": 3_221_225_472,
-                "left": 7_516_192_768,
-                "resets_on": "2025-04-01",
-            }
-        ],
-        "open_complaint": {"complaint_id": "c-9", "topic": "coverage", "since": "2025-03-28"},
-        "porting": {"state": "queried", "since": "2025-03-30", "to_network": "other"},
-        "consent": {"call": True, "sms": False, "manager": True},
-        "plan": "Campus 59",
-        "fee_minor": 5900,
-        "bills": [
-            {"bill_month": "2025-02", "total_minor": 7210},
-            {"bill_month": "2025-01", "total_minor": 10_450},
-            {"bill_month": "2024-12", "total_minor": 12_040},
-        ],
-        "month_to_date": {
-            "spend_minor": 410,
-            "fee_minor": 5900,
-            "voice_minutes": 41,
-            "data_bytes": 1_288_490_188,
-            "sms": 3,
-        },
-        "contract_end": "2025-05-20",
-        "blocks_port": True,
-        "bundles": [
-            {
-                "bundle_id": "b-1",
-                "kind": "device",
-                "hard": True,
-                "starts_on": "2023-05-21",
-                "ends_on": "2025-05-20",
-                "blocks_port": True,
-            }
-        ],
-        "broadband": False,
-        "family": True,
-        "group": {"group_id": "g-2", "key_person": False},
-        "manager": "m-07",
-        "market": "campus",
-        "area": "north",
-        "channel": "store",
-        "industry": "education",
-        "vip_level": "gold",
-        "birthday": "2003-04-05",
-        "segment": {"now": 42, "before": 1, "since": "2025-03-24"},
-        "windows": {"voice": {"30": {"sum": 41, "baseline": 180.5, "drop": 0.773}}},
-        "days_silent": 2,
-        "last_recharge": {"on": "2025-03-02", "amount_minor": 5000},
-        "recharge_gap_days": 29.5,
-        "forwarding_network": "other",
-        "competitor_called_on": "2025-03-29",
-        "device": {"generation": "5G", "dual_sim": True},
-        "contacts": [{"channel": "call", "on": "2025-03-10", "outcome": "refused", "warning_id": "e0000"}],
-        "offers": [{"campaign": "3-1-0-3", "name": {"en": "Gift of 100 minutes", "zh": "赠送 100 分钟"}}],
-        "warnings": {
-            "open": [row(1, subscriber_id=subscriber_id)],
-            "past": [row(0, subscriber_id=subscriber_id, state="resolved", outcome="recovered", resolved_on=FIRST_DAY)],
-        },
+        "warnings": {"open": [row(1, subscriber_id=subscriber_id)], "past": [past]},
         "daily": [_day(number, day) for number, day in enumerate(days)],
-        "holidays": [{"name": "Spring Festival", "from": "2025-01-28", "to": "2025-02-04"}],
     }
-    return whole | changes
+    return {**FED, **own, **changes}
 
 
 def _day(number: int, day: Any) -> dict[str, Any]:
