@@ -94,9 +94,12 @@ class KafkaIntake:
 
     async def reachable(self) -> bool:
         """Whether the broker answers."""
+        consumer = self._consumer
+        if consumer is None:  # between two lives, or before the first
+            return False
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(_ANSWER_WITHIN_S):
-                await self._consumer.topics()
+                await consumer.topics()
                 return True
         return False
 

@@ -99,6 +99,18 @@ async def test_recorded_series_are_there(finds: Look, recorded: str) -> None:
     await until(lambda: finds(recorded), f"no {recorded}", within_s=WITHIN_S)
 
 
+@pytest.mark.parametrize(
+    "healthy",
+    [
+        "min(churn_broker_connected) == 1",
+        'sum(churn_shard_state{state="running"}) == max(churn_partitions)',
+        'sum(churn_warnings_total{transition="raised"}) > 0',
+    ],
+)
+async def test_a_service_in_good_health_looks_like_it(finds: Look, healthy: str) -> None:
+    await until(lambda: finds(healthy), f"never true: {healthy}", within_s=WITHIN_S)
+
+
 def test_every_metric_of_ours_is_shown_somewhere() -> None:
     shown = " ".join(target["expr"] for panel in PANELS for target in panel["targets"])
     ours = [metric.name for metric in describe() if metric.name.startswith("churn_")]
