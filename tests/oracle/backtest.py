@@ -29,14 +29,14 @@ def score(warned: set[str], left: Mapping[str, bool]) -> Score:
 
 
 def groups(warnings: Iterable[Warned], day: date) -> dict[str, set[str]]:
-    """Subscribers with a warning open at the close of `day`: by `rule ID`, `severity NAME`, `call`, and `any`."""
-    found: dict[str, set[str]] = {"any": set(), "call": set()}
+    """Subscribers with a warning open at the close of `day`: by rule, severity, outbound topic, and `any`."""
+    found: dict[str, set[str]] = {"any": set(), "outbound.call": set()}
     for warning in warnings:
         if not warning.is_open_on(day):
             continue
-        names = ["any", f"rule {warning.rule}", f"severity {warning.severity}"]
+        names = ["any", warning.rule, warning.severity]
         if warning.asks_for_call:
-            names.append("call")
+            names.append("outbound.call")
         for name in names:
             found.setdefault(name, set()).add(warning.subscriber)
     return found

@@ -175,4 +175,4 @@ def test_scores_are_out_of_every_labelled_subscriber(real_data: Path) -> None:
     assert score(set(), left) == Score(0, None, 0.0, None)
     flags = labels(real_data / "prepaid_monthly_dev.parquet", "churn_sept")
     assert (len(flags), sum(flags.values())) == (2610, 552)
-    assert groups([], FIRST) == {"any": set(), "call": set()}
+    assert groups([], FIRST) == {"any": set(), "outbound.call": set()}
