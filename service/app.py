@@ -7,9 +7,11 @@ stop    pipeline (finish, commit, snapshot, leave the group) ─► live streams
 import asyncio
 import contextlib
 import logging
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 
 from service.api.app import Options, build_app
 from service.api.server import HttpServer
@@ -17,7 +19,6 @@ from service.clock import Clock, SystemClock
 from service.core.events import FIELDS
 from service.core.rules import Rulebook
 from service.core.state import Config
-from service.kafka.connection import reach
 from service.kafka.consumer import KafkaIntake
 from service.kafka.log import KafkaLog
 from service.kafka.publisher import KafkaPublisher
@@ -27,7 +28,7 @@ from service.kafka.topics import check_topics
 from service.metrics import Metrics
 from service.rulebook.mapping import Mapping, expand_values
 from service.rulebook.problems import suggest
-from service.settings import Settings, SettingsError
+from service.settings import HttpSettings, Settings, SettingsError
 from service.shard import Terms, World
 from service.store.folder import FolderStore
 from service.wire.decode import Intake
@@ -42,7 +43,7 @@ _HTTP_S = 2.0
 
 
 class UnfitError(Exception):
-    """The broker's topics are not as the service needs them; each line is a sentence with the remedy."""
+    """Topics or the address to listen on are not as the service needs them; each line is a sentence with the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +118,12 @@ def specs_of(settings: Settings) -> tuple[TopicSpec, ...]:
 async def running(given: Given) -> AsyncIterator[Running]:
     """Run a service inside the block, and stop it in order at its end.
 
-    Raises: BrokerMissing, UnfitError, SettingsError, OSError (the port is taken).
+    Raises: BrokerMissing, UnfitError, SettingsError, Lost.
     """
     settings = given.settings
     topics = Topics(settings.topics.prefix)
-    await reach(settings.kafka)
+    terms = _terms(given, topics)
+    _try_writing(settings.snapshots.folder)
     if problems := await check_topics(settings.kafka, specs_of(settings)):
         raise UnfitError("\n".join(problems))
     metrics = Metrics(version("churn-warning"), settings.time.clock)
@@ -135,13 +137,38 @@ async def running(given: Given) -> AsyncIterator[Running]:
             await client.start()
         world = World(log, _publishers(settings, topics), store_of(settings), given.clock, summary)
         intake = KafkaIntake(settings.kafka, [topics.usage, topics.feedback])
-        worker = Worker(world, _terms(given, topics), intake, sender)
+        worker = Worker(world, terms, intake, sender)
         server = _server(given, worker, topics, metrics)
-        host, port = server.start(settings.http.host, settings.http.port)
+        address = _listen(server, settings.http)
         stack.push_async_callback(asyncio.to_thread, server.stop, _HTTP_S)
         task = asyncio.create_task(worker.run())
         stack.push_async_callback(_stop, worker, task, server)
-        yield Running(f"http://{f'[{host}]' if ':' in host else host}:{port}", summary, worker, task)
+        yield Running(address, summary, worker, task)
+
+
+def _try_writing(folder: Path) -> None:
+    """Find out at the start, not at the first snapshot, that there can be none. Raises: SettingsError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"CHURN_SNAPSHOTS__FOLDER is '{folder}', where nothing can be written ({error.strerror}): "
+            "name a folder on a disk that outlives the process"
+        ) from error
+
+
+def _listen(server: HttpServer, http: HttpSettings) -> str:
+    """Serve; returns the address. Raises: UnfitError."""
+    try:
+        host, port = server.start(http.host, http.port)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0]  # Python's addition repeats the address
+        raise UnfitError(
+            f"{http.host}:{http.port} cannot be listened on ({reason}): correct CHURN_HTTP__HOST or CHURN_HTTP__PORT"
+        ) from error
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def _stop(worker: Worker, task: asyncio.Task[None], server: HttpServer) -> None:

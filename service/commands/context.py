@@ -24,9 +24,12 @@ def read_settings(file: Path | None = None) -> Settings:
 
 def read_rulebook(settings: Settings) -> Rulebook:
     """The rulebook in the rules folder, or the end with every fault named by file and line."""
+    folder = settings.rules.folder
+    if not folder.is_dir():
+        fail(f"CHURN_RULES__FOLDER is '{folder}', where there is no folder: name the one that holds the rules")
     dtypes = {name: signal.dtype for name, signal in catalogue(settings.time.windows_days).items()}
     try:
-        return load(settings.rules.folder, dtypes)
+        return load(folder, dtypes)
     except RulebookError as error:
         fail(str(error))
 

@@ -44,14 +44,15 @@ def demo(  # noqa: PLR0913 - the options of a command are its parameters
     Example: churn-warning demo --subscribers 5000
     """
     read = read_settings()
+    rulebook = read_rulebook(read)
     try:
         chosen = load_profile(read.rules.folder / "profiles" / f"{profile}.yaml")
         city = City(chosen, subscribers, seed, days=days)
         with mock_cluster() as address, tempfile.TemporaryDirectory() as folder:
             settings = _embedded(read, address, Path(folder), chosen, port)
             configure_logs(settings)
-            given = Given(settings, read_rulebook(settings))
-            with faults_as_sentences(settings):
+            given = Given(settings, rulebook)
+            with faults_as_sentences():
                 answer = asyncio.run(_show(given, city, None if exit_ else pace_s))
     except (ProfileError, MockMissingError) as error:
         fail(str(error))

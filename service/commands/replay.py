@@ -10,14 +10,16 @@ import numpy as np
 import polars as pl
 import typer
 
+from service.app import UnfitError, specs_of
 from service.clock import Clock, SystemClock
 from service.commands.console import fail, finish, watched
 from service.commands.context import read_mapping, read_settings
 from service.core.calendar import local_days, to_date
 from service.history.files import FileError, Source, read_usage
 from service.history.pace import Portion, portions
-from service.kafka.connection import BrokerMissing, reach
+from service.kafka.connection import BrokerMissing
 from service.kafka.feeder import KafkaFeeder
+from service.kafka.topics import check_topics
 from service.ports import Lost
 from service.settings import Settings
 from service.wire.topics import Topics
@@ -53,7 +55,7 @@ def replay(  # noqa: PLR0913 - the options of a command are its parameters
         days = _days(usage.events, settings.time.zone)
         last = through.date() if through else days[1]
         asyncio.run(_send(settings, portions(usage.events, speed), last if close else None, clock))
-    except (FileError, BrokerMissing, Lost) as error:
+    except (FileError, BrokerMissing, UnfitError, Lost) as error:
         fail(str(error))
     answer: dict[str, Any] = {
         "events": usage.events.height,
@@ -76,8 +78,11 @@ def _days(events: pl.DataFrame, zone: str) -> tuple[date, date]:
 
 
 async def _send(settings: Settings, paced: Iterator[Portion], through: date | None, clock: Clock) -> None:
-    await reach(settings.kafka)
-    feeder = KafkaFeeder(settings.kafka, Topics(settings.topics.prefix), settings.topics.partitions)
+    topics = Topics(settings.topics.prefix)
+    fed = [spec for spec in specs_of(settings) if spec.name in (topics.usage, topics.feedback)]
+    if problems := await check_topics(settings.kafka, fed):
+        raise UnfitError("\n".join(problems))
+    feeder = KafkaFeeder(settings.kafka, topics, settings.topics.partitions)
     await feeder.start()
     begun_s = clock.elapsed_s()
     try:

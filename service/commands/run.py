@@ -14,6 +14,7 @@ from service.commands.console import fail
 from service.commands.context import read_mapping, read_rulebook, read_settings
 from service.kafka.connection import BrokerMissing
 from service.logs import configure
+from service.ports import Lost
 from service.settings import Settings, SettingsError
 
 
@@ -30,7 +31,7 @@ def run(
     settings = read_settings(settings_file)
     given = Given(settings, read_rulebook(settings), read_mapping(settings, settings.rules.mapping))
     configure_logs(settings)
-    with faults_as_sentences(settings):
+    with faults_as_sentences():
         asyncio.run(_serve(given))
 
 
@@ -41,17 +42,12 @@ def configure_logs(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def faults_as_sentences(settings: Settings) -> Iterator[None]:
+def faults_as_sentences() -> Iterator[None]:
     """A service that cannot start ends the command with a sentence."""
     try:
         yield
-    except (BrokerMissing, UnfitError, SettingsError) as error:
+    except (BrokerMissing, UnfitError, SettingsError, Lost) as error:
         fail(str(error))
-    except OSError as error:
-        address = f"{settings.http.host}:{settings.http.port}"
-        fail(
-            f"{address} cannot be listened on ({error.strerror or error}): correct CHURN_HTTP__HOST or CHURN_HTTP__PORT"
-        )
 
 
 @contextlib.asynccontextmanager

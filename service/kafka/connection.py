@@ -1,7 +1,10 @@
 """How every client of ours connects: addresses, encryption, login, and the sentence for a broker that is not there."""
 
 import asyncio
+import contextlib
+import logging
 import ssl
+from collections.abc import Iterator
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient
@@ -50,12 +53,25 @@ def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
     return context
 
 
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep the client library from logging what its caller says in a sentence: that no broker answers."""
+    library = logging.getLogger("aiokafka")
+    level = library.level
+    library.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        library.setLevel(level)
+
+
 async def reach(settings: KafkaSettings) -> None:
     """Return when a broker has answered. Raises: BrokerMissing."""
     client = AIOKafkaClient(**client_options(settings))
     try:
-        async with asyncio.timeout(_ANSWER_WITHIN_S):
-            await client.bootstrap()
+        with _unlogged():
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                await client.bootstrap()
     except (KafkaError, TimeoutError, OSError, ValueError) as error:
         raise BrokerMissing(
             f"No Kafka broker answers at {settings.bootstrap_servers}: "

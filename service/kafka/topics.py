@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from service.kafka.connection import BrokerMissing, client_options
+from service.kafka.connection import BrokerMissing, client_options, reach
 from service.settings import KafkaSettings
 from service.wire.topics import TopicSpec
 
@@ -88,6 +88,7 @@ async def _configs(admin: Any, names: Sequence[str]) -> Mapping[str, Mapping[str
 
 @contextlib.asynccontextmanager
 async def _admin(settings: KafkaSettings) -> AsyncIterator[Any]:
+    await reach(settings)
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
         await admin.start()
