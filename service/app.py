@@ -32,6 +32,7 @@ from service.settings import HttpSettings, Settings, SettingsError
 from service.shard import Terms, World
 from service.store.folder import FolderStore
 from service.wire.decode import Intake
+from service.wire.rejects import Fault
 from service.wire.topics import Topics, TopicSpec
 from service.worker import Summary, Worker
 
@@ -129,6 +130,7 @@ async def running(given: Given) -> AsyncIterator[Running]:
     metrics = Metrics(version("churn-warning"), settings.time.clock)
     metrics.partitions_known(settings.topics.partitions)
     metrics.rulebook_loaded(given.rulebook.hash, given.rulebook.rules)
+    metrics.reasons_known(Fault)
     summary = Summary(metrics)
     async with contextlib.AsyncExitStack() as stack:
         log, sender = KafkaLog(settings.kafka), KafkaSender(settings.kafka)
@@ -206,6 +208,12 @@ def _terms(given: Given, topics: Topics) -> Terms:
 
 def _server(given: Given, worker: Worker, topics: Topics, metrics: Metrics) -> HttpServer:
     settings = given.settings
-    options = Options(acknowledge_wait_s=settings.http.acknowledge_wait_ms / 1000, clock=given.clock)
+    options = Options(
+        currency=settings.money.currency,
+        minor_digits=settings.money.minor_digits,
+        zone=settings.time.zone,
+        acknowledge_wait_s=settings.http.acknowledge_wait_ms / 1000,
+        clock=given.clock,
+    )
     tail = KafkaAlertTail(settings.kafka, topics.warnings)
     return HttpServer(build_app(worker.desk, tail, given.rulebook, metrics, options))

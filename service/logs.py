@@ -17,6 +17,8 @@ _PATH_WORDS = frozenset(
         "stream",
         "acknowledge",
         "rules",
+        "lists",
+        "page",
         "segments",
         "rolls",
         "schemas",
