@@ -85,9 +85,10 @@ def _verdicts(view: View, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
     wanted: dict[str, pl.Expr] = {}
     for rule in rules:
         when = rule.when.fill_null(value=False)
-        # A signal that is gone neither holds nor clears by itself: then the condition alone decides.
+        # A signal that is gone neither holds nor clears by itself: then the condition alone decides. So it does for
+        # who has left, of whom nothing will ever clear again.
         clear = pl.lit(value=True) if rule.clear_when is None else rule.clear_when.fill_null(value=True)
-        wanted |= {f"{rule.id}:when": when, f"{rule.id}:clear": ~when & clear}
+        wanted |= {f"{rule.id}:when": when, f"{rule.id}:clear": ~when & (clear | pl.col("status").is_in(LOST))}
     names = {name for expression in wanted.values() for name in expression.meta.root_names()}
     made = columns(view, sorted(names)).select(expression.alias(name) for name, expression in wanted.items())
     return {name: np.broadcast_to(made[name].to_numpy(), view.rows.size) for name in wanted}

@@ -1,3 +1,5 @@
+"""Sentences have their numbers filled in, in the form that a reader expects."""
+
 import pytest
 
 from service.core.sentences import placeholders, render

@@ -74,12 +74,15 @@ def _daily(judged: pl.DataFrame, rule: DailyRule) -> Iterator[Warned]:
 
 
 def _walk(rule: str, days: list[dict[str, Any]]) -> Iterator[Warned]:
-    """One subscriber's days in order: opened when the condition holds and none is open, closed when it lets go."""
+    """One subscriber's days in order: opened when the condition holds and none is open, closed when it lets go.
+
+    Who has left is let go of at once.
+    """
     opened: dict[str, Any] | None = None
     for day in days:
         if opened is None and day["holds"]:
             opened = day
-        elif opened is not None and not day["holds"] and day["clear"]:
+        elif opened is not None and not day["holds"] and (day["clear"] or day["status"] == "cancelled"):
             yield _warned(rule, opened, day["day"], "recovered" if day["status"] == "normal" else "churned")
             opened = None
     if opened is not None:

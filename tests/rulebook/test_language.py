@@ -1,3 +1,5 @@
+"""Every construct of the rules' SQL means what SQL says, and everything else is refused with a remedy."""
+
 from collections.abc import Mapping
 
 import polars as pl

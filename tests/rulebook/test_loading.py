@@ -1,3 +1,5 @@
+"""A rules folder is read whole, and all that is wrong with it is told by file and line."""
+
 from pathlib import Path
 
 import polars as pl

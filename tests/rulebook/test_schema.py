@@ -1,7 +1,9 @@
+"""The schema for editors is the one that the code makes."""
+
 import json
 from pathlib import Path
 
-import jsonschema  # type: ignore[import-untyped] # it ships no types
+import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
