@@ -14,7 +14,7 @@ from service.core.turn import Turn
 from service.ports import Ends, Fenced, Lost, Publisher, Record
 from service.shard.display import Display
 from service.shard.inbox import Lane
-from service.shard.outbox import Outbox, Poll
+from service.shard.outbox import CutShort, Outbox, Poll
 from service.shard.reports import Reports
 from service.shard.restore import Progress, restore
 from service.shard.snapshots import Snapshots
@@ -53,9 +53,10 @@ class Shard:
         self._usage, self._feedback = Lane(), Lane()
         self._wake = asyncio.Event()
         self._leaving = self._drains = False
+        self._leave_by_s = 0.0
         self._looked_s = 0.0
         self._state = new_state(terms.config)
-        self._outbox = Outbox(partition, world, terms, self._renew)
+        self._outbox = Outbox(partition, world, terms, self._renew, self._has_time)
         self._reports = Reports(terms)
         self._snapshots = Snapshots(partition, world, terms, self.display)
 
@@ -84,10 +85,14 @@ class Shard:
         lane.offer(records, end)
         self._wake.set()
 
-    def leave(self, *, drain: bool) -> None:
-        """End after the present turn; with `drain` after committing and keeping a snapshot."""
-        self._leaving, self._drains = True, drain
+    def leave(self, *, drain_s: float = 0.0) -> None:
+        """End after the present turn; given some seconds, after all turns of the present step, and a snapshot."""
+        self._leaving, self._drains = True, drain_s > 0
+        self._leave_by_s = self._world.clock.elapsed_s() + drain_s
         self._wake.set()
+
+    def _has_time(self) -> bool:
+        return not self._leaving or self._world.clock.elapsed_s() < self._leave_by_s
 
     async def applied(self, offset: int) -> None:
         """Return when the feedback record at an offset has taken effect."""
@@ -102,6 +107,8 @@ class Shard:
             try:
                 await self._live()
                 break
+            except CutShort:
+                _LOG.info("shard %d leaves before it has said all", self.partition)
             except Fenced as fenced:
                 self.trouble = str(fenced)
             except Exception as error:  # noqa: BLE001 - a fall of one shard must not end the others
@@ -277,6 +284,6 @@ class Shard:
     def _begin_anew(self) -> None:
         """Nothing of a former life is kept."""
         self._state = new_state(self._terms.config)
-        self._outbox = Outbox(self.partition, self._world, self._terms, self._renew)
+        self._outbox = Outbox(self.partition, self._world, self._terms, self._renew, self._has_time)
         self._reports = Reports(self._terms)
         self._snapshots = Snapshots(self.partition, self._world, self._terms, self.display)

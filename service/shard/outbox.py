@@ -22,6 +22,10 @@ _CUT = ("churn.value.cut", b"the broker takes no record of this size")
 Renew = Callable[[], Awaitable[Publisher]]
 
 
+class CutShort(Exception):  # noqa: N818 - an end, not a fault
+    """There is no time left for the turns unsaid: they are judged again after the next restore."""
+
+
 @dataclass(frozen=True, slots=True)
 class Poll:
     """Records that turns come from, and what became of them beside the turns."""
@@ -42,13 +46,18 @@ class _Tally:
 
 
 class Outbox:
-    """The mouth of one shard. `renew` gives a started new publisher, or raises Fenced where the shard is not ours."""
+    """The mouth of one shard.
 
-    def __init__(self, partition: int, world: World, terms: Terms, renew: Renew) -> None:
+    `renew` gives a started new publisher, or raises Fenced where the shard is not ours; `has_time` says before each
+    turn whether there is time for it.
+    """
+
+    def __init__(self, partition: int, world: World, terms: Terms, renew: Renew, has_time: Callable[[], bool]) -> None:
         self._partition = partition
         self._world = world
         self._terms = terms
         self._renew = renew
+        self._has_time = has_time
         self._outlet = Outlet(terms.topics, partition, terms.currency)
         self._publisher: Publisher | None = None
         self._read_from = 0
@@ -68,11 +77,13 @@ class Outbox:
     async def say(self, turns: Sequence[Turn], poll: Poll) -> bool:
         """Publish turns in order; those that only move the cursors may wait. True where nothing is held back.
 
-        Raises: Fenced, Refused, Lost.
+        Raises: Fenced, Refused, Lost, CutShort.
         """
         self._note(poll)
         rejects = poll.rejects
         for turn in turns:
+            if not self._has_time():
+                raise CutShort
             mine, rejects = before(rejects, turn.cursor)
             if says_nothing(turn) and not mine:
                 self._tally.silent.append(turn)

@@ -15,6 +15,7 @@ from service.worker.intake import Intake
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 2.0
 _IDLE_S = 0.2
+_TO_SAY = 0.5  # share of the time to stop for what was stepped and not said; the rest is for snapshots and goodbyes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Worker:
         self._settled = asyncio.Event()
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
         self._broker = False
         self._live = True
         self._resumes: set[asyncio.Task[None]] = set()
@@ -61,13 +63,14 @@ class Worker:
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+            self._ended.set()
 
     async def stop(self, within_s: float) -> None:
         """Finish turns, commit, keep snapshots, leave the group; what takes longer is cut off."""
         self._stopping.set()
         self._changed.set()
         for place in self._places.values():
-            place.shard.leave(drain=True)
+            place.shard.leave(drain_s=within_s * _TO_SAY)
         self._settled.set()  # who waits for a rebalance waits no longer
         tasks = [place.task for place in self._places.values()] + list(self._resumes)
         if tasks:
@@ -79,6 +82,7 @@ class Worker:
                 _LOG.warning(
                     "%d shards did not drain in %.1f s; they will restore from their last commit", len(late), within_s
                 )
+        await self._wait(self._ended, within_s)
         await self._wait_for(self._intake.stop(), within_s)
 
     def readiness(self) -> Mapping[str, Any]:
@@ -118,7 +122,7 @@ class Worker:
         self._settled.set()
         for partition, place in self._places.items():
             if partition not in partitions:
-                place.shard.leave(drain=False)
+                place.shard.leave()
         for partition in sorted(partitions):
             kept = self._places.get(partition)
             if kept is None or kept.shard.is_leaving or kept.task.done():

@@ -68,5 +68,5 @@ async def live_through(stand: Stand, most: int = 10**9) -> None:
         while (shard.positions[TOPICS.usage] or 0) < end:
             pour(stand, shard, most)
             await committed(stand, shard)
-        shard.leave(drain=True)
+        shard.leave(drain_s=10)
         await until(lambda: shard.stage is Stage.GONE)

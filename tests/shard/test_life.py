@@ -143,6 +143,18 @@ async def test_leaving_in_order_keeps_a_snapshot_at_the_committed_cursor() -> No
     assert kept.manifest["cursor"] == cursor_of(stand) == len(_MONTH)
 
 
+async def test_leaving_without_time_keeps_what_was_said_and_says_the_rest_later(expected: list[object]) -> None:
+    stand = fed()
+    async with living(stand) as shard:
+        pour(stand, shard)
+        await until(lambda: len(stand.witness.turns) > 3)
+        shard.leave()
+        await until(lambda: shard.stage is Stage.GONE)
+    assert 0 < len(stand.said(AT)) < len(expected)
+    await live_through(stand)
+    assert stand.said(AT) == expected
+
+
 async def test_a_full_disk_costs_a_snapshot_and_nothing_else(expected: list[object]) -> None:
     stand = fed(snapshot_records=10)
     stand.store.failing = True
@@ -195,7 +207,7 @@ async def test_a_refused_warning_stops_the_shard_aloud(caplog: pytest.LogCapture
     pour(stand, shard)
     await until(lambda: shard.trouble is not None)
     assert "refuses" in str(shard.trouble)
-    shard.leave(drain=False)
+    shard.leave()
     await task
     assert "falls" in caplog.text
 
@@ -234,7 +246,7 @@ async def test_the_end_of_a_feed_closes_days_once_usage_has_come_so_far() -> Non
         before = shard.display.warnings(WarningQuery(limit=1000)).height
         pour(stand, shard)
         await until(lambda: any(turn.day and turn.day.day == _number(last) for turn in stand.witness.turns))
-        shard.leave(drain=True)
+        shard.leave(drain_s=10)
         await until(lambda: shard.stage is Stage.GONE)
     days = [turn.day.day for turn in stand.witness.turns if turn.day is not None]
     assert days == sorted(set(days))
