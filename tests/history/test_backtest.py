@@ -38,14 +38,11 @@ def test_the_real_file_is_judged_as_the_oracle_judges_it(real_data: Path) -> Non
     made = backtest(Question(file, MAPPING, "churn_sept", LAST), RULEBOOK, Config())
     left = labels(file, "churn_sept")
     expected = groups(warnings_of(prepaid_monthly(file)), LAST)
-    names = {"any": "any", "outbound.call": "call"}
-    names |= {rule.id: f"rule {rule.id}" for rule in RULEBOOK.rules}
-    names |= {level: f"severity {level}" for level in SEVERITIES}
-    names |= {f"outbound.{channel}": channel for channel in CHANNELS}
-    assert made.scores.keys() == names.keys()
+    names = {"any", *(rule.id for rule in RULEBOOK.rules), *SEVERITIES, *(f"outbound.{name}" for name in CHANNELS)}
+    assert made.scores.keys() == names
     assert made.labelled == len(left)
-    for name, plain_name in names.items():
-        plain = plain_score(expected.get(plain_name, set()), left)
+    for name in names:
+        plain = plain_score(expected.get(name, set()), left)
         assert figures(made.scores[name]) == pytest.approx((plain.warned, plain.precision, plain.recall, plain.lift)), (
             name
         )

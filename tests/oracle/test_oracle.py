@@ -133,10 +133,10 @@ def test_an_end_is_told_at_its_noon_with_the_figures_of_the_evening_before() -> 
     }
 
 
-def test_a_drop_without_a_baseline_any_more_lets_go_of_who_has_left() -> None:
+def test_who_has_left_is_let_go_of_at_once() -> None:
     usage = {0: {"data": 40_000_000, "outgoing": 1}, **{day: {"outgoing": 1} for day in range(1, 35)}}
     found = warnings_of(told(usage, 100, cancelled=35))
-    assert ("data_drop", 30, "notice", 90, "churned") in outline(found)
+    assert ("data_drop", 30, "notice", 35, "churned") in outline(found)
 
 
 def test_running_sums_are_those_of_a_plain_group_by(real_data: Path) -> None:
