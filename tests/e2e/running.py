@@ -6,14 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.structs import TopicPartition
+
+Found = TypeVar("Found")
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = (sys.executable, "-m", "service")
@@ -73,18 +75,30 @@ def answer(environ: Mapping[str, str], *arguments: str, within_s: float = 180) -
 @contextlib.contextmanager
 def running_service(environ: Mapping[str, str], log: Path) -> Iterator[Service]:
     """The service, ended by SIGTERM, which it must obey in time and with status 0."""
+    with started_service(environ, log) as service:
+        yield service
+        service.process.terminate()
+        assert service.process.wait(STOP_WITHIN_S) == 0, service.last_lines()
+
+
+@contextlib.contextmanager
+def started_service(environ: Mapping[str, str], log: Path) -> Iterator[Service]:
+    """The service; how it ends is the test's to say."""
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own program
             [*PROGRAM, "run"], cwd=ROOT, env=dict(environ), stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
-    service = Service(process, log)
     try:
-        yield service
-        process.terminate()
-        assert process.wait(STOP_WITHIN_S) == 0, service.last_lines()
+        yield Service(process, log)
     finally:
         process.kill()
         process.wait()
+
+
+def completed(coroutine: Coroutine[Any, Any, Found]) -> Found:
+    """What a coroutine gives, run on a loop of its own."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(coroutine)
 
 
 async def wait_for_day(service: Service, bootstrap: str, topic: str, day: date) -> None:
