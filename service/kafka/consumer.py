@@ -23,6 +23,7 @@ from service.worker.intake import Assigned, Polled
 
 _LOG = logging.getLogger(__name__)
 _ANSWER_WITHIN_S = 2.0
+_NOTHING_FLOWS_S = 0.02
 # We poll only what there is room for, so a long back-pressure must not cost us our membership.
 _POLL_AT_LEAST_MS = 24 * 3_600_000
 
@@ -75,7 +76,8 @@ class KafkaIntake:
     async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:
         """See worker.Intake."""
         tps = [tp for tp in self._ends if tp.partition in partitions]
-        if not tps:
+        if not tps:  # running, but not sought yet, or being shared out anew: the loop must go on meanwhile
+            await asyncio.sleep(_NOTHING_FLOWS_S)
             return []
         try:
             found = await self._consumer.getmany(*tps, timeout_ms=self._settings.poll_wait_ms, max_records=most)
