@@ -1,0 +1,112 @@
+"""How many events a second one worker takes with everything on, against a bare loop that only counts them."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy.broker import running_broker
+from service.app import specs_of
+from service.kafka.feeder import KafkaFeeder
+from service.kafka.topics import create_topics
+from service.settings import Settings
+from service.settings import load as load_settings
+from service.wire.topics import Topics
+from tests.bench.feed import chunks
+
+ROOT = Path(__file__).parents[2]
+_WITHIN_S = 900.0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The sizes, by default those of the figures in the README."""
+    parser.add_argument("--events", type=int, default=2_000_000)
+    parser.add_argument("--subscribers", type=int, default=200_000)
+    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--profile", type=Path, help="write a cProfile of decode, step and encode here (one thread)")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Feed a real broker, then drain it bare, whole and bare again, each in a fresh process."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        address = os.environ.get("CHURN_TEST_BOOTSTRAP_SERVERS")
+        if not address:
+            address = stack.enter_context(running_broker(folder / "kafka")).address
+        environ = _environment(address, options.partitions, folder)
+        size = asyncio.run(_feed(load_settings(environ, None), options))
+        profile = [] if options.profile is None else ["--profile", str(options.profile.resolve())]
+        first = _drain(environ, "bare", options.events)
+        whole = _drain(environ, "whole", options.events, *profile)
+        second = _drain(environ, "bare", options.events)
+    bare_eps = 2 * options.events / (first["wall_s"] + second["wall_s"])
+    whole_eps = options.events / whole["wall_s"]
+    return {
+        "events": options.events,
+        "subscribers": options.subscribers,
+        "partitions": options.partitions,
+        "event_bytes": round(size / options.events),
+        "bare_drain_eps": round(bare_eps),
+        "end_to_end_eps": round(whole_eps),
+        "ratio": round(whole_eps / bare_eps, 3),
+        "bare_drains": [_figures(first), _figures(second)],
+        "end_to_end": _figures(whole),
+        "cpus": os.cpu_count(),
+    }
+
+
+def _environment(address: str, partitions: int, folder: Path) -> dict[str, str]:
+    """Settings that no other run shares; what is not named here is the default."""
+    name = f"bench{uuid.uuid4().hex[:12]}"
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith("CHURN_")},
+        "CHURN_KAFKA__BOOTSTRAP_SERVERS": address,
+        "CHURN_KAFKA__GROUP_ID": name,
+        "CHURN_TOPICS__PREFIX": f"{name}.",
+        "CHURN_TOPICS__PARTITIONS": str(partitions),
+        "CHURN_TIME__CLOCK": "log",
+        "CHURN_SNAPSHOTS__FOLDER": str(folder / "snapshots"),
+        "CHURN_RULES__FOLDER": str(ROOT / "rules"),
+        "CHURN_HTTP__PORT": "0",
+    }
+
+
+async def _feed(settings: Settings, options: argparse.Namespace) -> int:
+    """Write the events; returns the bytes of their values."""
+    await create_topics(settings.kafka, specs_of(settings), 1)
+    feeder = KafkaFeeder(settings.kafka, Topics(settings.topics.prefix), settings.topics.partitions)
+    await feeder.start()
+    size = 0
+    try:
+        for chunk in chunks(options.events, options.subscribers):
+            await feeder.send(chunk.keys, chunk.values)
+            size += sum(map(len, chunk.values))
+    finally:
+        await feeder.stop()
+    return size
+
+
+def _drain(environ: Mapping[str, str], what: str, events: int, *more: str) -> dict[str, Any]:
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", "tests.bench.drain", what, "--events", str(events), *more],
+        cwd=ROOT,
+        env=dict(environ),
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=_WITHIN_S,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _figures(drained: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 2) if isinstance(value, float) else value for name, value in drained.items()}
