@@ -78,10 +78,10 @@ def test_a_line_of_a_rule_is_named(tmp_path: Path) -> None:
     rules = copied_rules(tmp_path)
     rule = rules / "silence" / "outgoing_silence.yaml"
     lines = rule.read_text().splitlines()
-    at = next(number for number, line in enumerate(lines) if line.startswith("when:"))
-    lines[at] = lines[at].replace("days_silent", "days_silnt")
+    at = next(number for number, line in enumerate(lines) if line.startswith("clear_when:"))
+    lines[at] = "clear_when: days_silnt < 7"
     rule.write_text("\n".join(lines))
-    expected = f"silence/outgoing_silence.yaml:{at + 1}: when: unknown signal days_silnt; did you mean days_silent?"
+    expected = f"outgoing_silence.yaml:{at + 1}: clear_when: unknown signal days_silnt; did you mean days_silent?"
     assert_complains({**NOBODY, "CHURN_RULES__FOLDER": str(rules)}, expected)
 
 
@@ -103,8 +103,8 @@ def test_a_broker_that_is_not_there_is_named(tmp_path: Path, command: tuple[str,
     lines = complaints(NOBODY, *(part.format(events=events) for part in command))
     assert lines == [
         (
-            "No Kafka broker answers at 127.0.0.1:1: start one (deploy/kafka), or correct CHURN_KAFKA__BOOTSTRAP_SERVERS "
-            "and the settings of security beside it"
+            "No Kafka broker answers at 127.0.0.1:1: start one (deploy/kafka), or correct "
+            "CHURN_KAFKA__BOOTSTRAP_SERVERS and the settings of security beside it"
         )
     ]
 
