@@ -59,7 +59,10 @@ class Display:
             return None
         state, episodes, _ = shown
         with self._lock:
-            return describe(state, self._rulebook, subscriber_id, episodes)
+            record = describe(state, self._rulebook, subscriber_id, episodes)
+        if record is not None:
+            record["as_of"]["partition"] = self.partition
+        return record
 
     def holder(self, msisdn: str) -> tuple[int, str] | None:
         """(since when, id) of the newest subscriber who has this phone number."""
