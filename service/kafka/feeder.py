@@ -6,10 +6,9 @@ from datetime import date
 from typing import Any
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from service.kafka.connection import client_options
+from service.kafka.sender import started_producer
 from service.ports import Lost, Message
 from service.settings import KafkaSettings
 from service.wire.feedback import feed_closed
@@ -32,19 +31,11 @@ class KafkaFeeder:
     async def start(self) -> None:
         """Connect. Raises: Lost."""
         compression = self._settings.compression
-        producer = AIOKafkaProducer(
-            **client_options(self._settings),
-            enable_idempotence=True,
-            acks="all",
+        self._producer = await started_producer(
+            self._settings,
             max_batch_size=_BATCH_BYTES,
             compression_type=None if compression == "none" else compression,
         )
-        try:
-            await producer.start()
-        except (KafkaError, OSError) as error:
-            await producer.stop()
-            raise Lost(f"the broker cannot be reached: {error}") from error
-        self._producer = producer
 
     async def stop(self) -> None:
         """Disconnect."""

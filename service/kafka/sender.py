@@ -10,8 +10,19 @@ from service.ports import Lost, Message
 from service.settings import KafkaSettings
 
 
+async def started_producer(settings: KafkaSettings, **options: Any) -> Any:  # noqa: ANN401 - aiokafka has no types
+    """A started producer outside any transaction: idempotent, acknowledged by all replicas. Raises: Lost."""
+    producer = AIOKafkaProducer(**client_options(settings), enable_idempotence=True, acks="all", **options)
+    try:
+        await producer.start()
+    except (KafkaError, OSError) as error:
+        await producer.stop()
+        raise Lost(f"the broker cannot be reached: {error}") from error
+    return producer
+
+
 class KafkaSender:
-    """See worker.Sender: idempotent, acknowledged by all replicas."""
+    """See worker.Sender."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -19,13 +30,7 @@ class KafkaSender:
 
     async def start(self) -> None:
         """Connect. Raises: Lost."""
-        producer = AIOKafkaProducer(**client_options(self._settings), enable_idempotence=True, acks="all")
-        try:
-            await producer.start()
-        except (KafkaError, OSError) as error:
-            await producer.stop()
-            raise Lost(f"the broker cannot be reached: {error}") from error
-        self._producer = producer
+        self._producer = await started_producer(self._settings)
 
     async def send(self, message: Message) -> int:
         """Send one message; returns its offset. Raises: Lost."""
