@@ -1,6 +1,6 @@
 """What the shell needs of the world: a log to read, a publisher that commits, a store of snapshots."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -96,8 +96,10 @@ class Log(Protocol):
     async def ends(self, topic: str, partition: int) -> Ends:
         """Where a partition ends now. Raises: Lost."""
 
-    def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[list[Record]]:
+    def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncGenerator[list[Record]]:
         """Committed records from `start` to before `stop`, until the position is at least that; -1: the beginning.
+
+        Close it (contextlib.aclosing) where you leave it early.
 
         Raises: Lost, Truncated.
         """

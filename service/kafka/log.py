@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -47,7 +47,7 @@ class KafkaLog:
         # Asked side by side: the log may have grown between the answers.
         return Ends(last_stable=stable[tp], high_watermark=max(high[tp], stable[tp]))
 
-    async def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[list[Record]]:
+    async def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncGenerator[list[Record]]:
         """Committed records of [start, stop). Raises: Lost, Truncated."""
         tp = TopicPartition(topic, partition)
         consumer = await self._consumer("read_committed")

@@ -1,6 +1,7 @@
 """Saying what turns say, once: a transaction each, through aborts, unknown outcomes and refusals."""
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -202,8 +203,9 @@ async def read_decisions_from(world: World, terms: Terms, partition: int, start:
         await asyncio.sleep(_MARKERS_WITHIN_S)
         ends = await world.log.ends(topic, partition)
     reader = DecisionReader()
-    async for records in world.log.read(topic, partition, start, ends.last_stable):
-        reader.take(records)
+    async with contextlib.aclosing(world.log.read(topic, partition, start, ends.last_stable)) as reading:
+        async for records in reading:
+            reader.take(records)
     return await asyncio.to_thread(reader.decisions)
 
 

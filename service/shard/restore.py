@@ -1,6 +1,7 @@
 """Bringing a shard back: decisions are read, windows recomputed up to the cursor, and nothing is judged again."""
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 
@@ -55,10 +56,12 @@ async def _follow_tail(state: State, decided: Decisions, given: tuple[int, World
     progress.total = decided.cursor - start
     if start < decided.cursor:
         # Nothing was ever taken before the beginning, so that is where an empty state starts.
-        async for records in world.log.read(terms.topics.usage, partition, start or -1, decided.cursor):
-            batch = (await asyncio.to_thread(decode, records, terms.intake)).batch
-            await asyncio.to_thread(retrace, state, batch, cuts)
-            progress.done = batch.end - start
+        tail = world.log.read(terms.topics.usage, partition, start or -1, decided.cursor)
+        async with contextlib.aclosing(tail) as reading:
+            async for records in reading:
+                batch = (await asyncio.to_thread(decode, records, terms.intake)).batch
+                await asyncio.to_thread(retrace, state, batch, cuts)
+                progress.done = batch.end - start
     rest = Batch(pl.DataFrame(schema=COMMON), {}, decided.cursor)
     await asyncio.to_thread(retrace, state, rest, cuts)
     await asyncio.to_thread(retrace_end, state, cuts)

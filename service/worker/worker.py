@@ -15,6 +15,7 @@ from service.worker.intake import Intake
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 2.0
 _IDLE_S = 0.2
+_GOODBYE_S = 1.0
 _TO_SAY = 0.5  # share of the time to stop for what was stepped and not said; the rest is for snapshots and goodbyes
 
 
@@ -66,7 +67,8 @@ class Worker:
             self._ended.set()
 
     async def stop(self, within_s: float) -> None:
-        """Finish turns, commit, keep snapshots, leave the group; what takes longer is cut off."""
+        """Finish turns, commit, keep snapshots, leave the group; what takes longer is cut off, but not the goodbye."""
+        stop_by_s = self._world.clock.elapsed_s() + within_s
         self._stopping.set()
         self._changed.set()
         for place in self._places.values():
@@ -79,11 +81,10 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
             if late:
-                _LOG.warning(
-                    "%d shards did not drain in %.1f s; they will restore from their last commit", len(late), within_s
-                )
-        await self._wait(self._ended, within_s)
-        await self._wait_for(self._intake.stop(), within_s)
+                _LOG.warning("%d shards did not drain in time; they will restore from their last commit", len(late))
+        left_s = stop_by_s - self._world.clock.elapsed_s()
+        await self._wait(self._ended, max(left_s, _GOODBYE_S))
+        await self._wait_for(self._intake.stop(), max(left_s, _GOODBYE_S))
 
     def readiness(self) -> Mapping[str, Any]:
         """See ports.Desk."""

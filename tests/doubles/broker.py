@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.ports import Aborted, Ends, Fenced, Lost, Message, Record, Refused, Truncated, Unknown
@@ -206,7 +206,7 @@ class MemoryLog:
         of = self._broker.topics[topic][partition]
         return Ends(of.last_stable, of.high_watermark)
 
-    async def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncIterator[list[Record]]:
+    async def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncGenerator[list[Record]]:
         of = self._broker.topics[topic][partition]
         position = max(start, of.beginning)
         if 0 <= start < of.beginning:
