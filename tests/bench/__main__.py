@@ -5,9 +5,9 @@ import json
 import sys
 from typing import Any
 
-from tests.bench import throughput
+from tests.bench import bad_lines, throughput
 
-BENCHES = {"throughput": throughput}
+BENCHES = {"throughput": throughput, "bad_lines": bad_lines}
 
 
 def main() -> None:

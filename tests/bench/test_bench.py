@@ -5,23 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 20_000
 
 
 def test_throughput_drains_every_event_bare_and_whole(kafka_bootstrap: str) -> None:
-    done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", "tests.bench", "throughput", "--events", str(EVENTS), "--subscribers", "2000", "--json"],
-        cwd=ROOT,
-        env=os.environ | {"CHURN_TEST_BOOTSTRAP_SERVERS": kafka_bootstrap},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = measured("throughput", kafka_bootstrap)
     assert found["bare_drain_eps"] > 0
     assert found["end_to_end_eps"] > 0
     assert 150 <= found["event_bytes"] <= 210
@@ -30,3 +21,25 @@ def test_throughput_drains_every_event_bare_and_whole(kafka_bootstrap: str) -> N
     assert whole["closes"] == found["partitions"], "each shard closes the day once"
     assert whole["warnings"] > 0
     assert set(whole["seconds"]) == {"poll", "decode", "step", "encode", "transactions"}
+
+
+def test_bad_lines_are_drained_beside_none(kafka_bootstrap: str) -> None:
+    found = measured("bad_lines", kafka_bootstrap)
+    assert EVENTS * 0.005 < found["bad_lines"] < EVENTS * 0.02
+    assert found["clean_eps"] > 0
+    assert found["bad_lines_eps"] > 0
+
+
+def measured(bench: str, bootstrap: str) -> dict[str, Any]:
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", "tests.bench", bench, "--events", str(EVENTS), "--subscribers", "2000", "--json"],
+        cwd=ROOT,
+        env=os.environ | {"CHURN_TEST_BOOTSTRAP_SERVERS": bootstrap},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found

@@ -41,12 +41,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         address = os.environ.get("CHURN_TEST_BOOTSTRAP_SERVERS")
         if not address:
             address = stack.enter_context(running_broker(folder / "kafka")).address
-        environ = _environment(address, options.partitions, folder)
+        environ = environment(address, options.partitions, folder)
         size = asyncio.run(_feed(load_settings(environ, None), options))
         profile = [] if options.profile is None else ["--profile", str(options.profile.resolve())]
-        first = _drain(environ, "bare", options.events)
-        whole = _drain(environ, "whole", options.events, *profile)
-        second = _drain(environ, "bare", options.events)
+        first = drain(environ, "bare", options.events)
+        whole = drain(environ, "whole", options.events, *profile)
+        second = drain(environ, "bare", options.events)
     bare_eps = 2 * options.events / (first["wall_s"] + second["wall_s"])
     whole_eps = options.events / whole["wall_s"]
     return {
@@ -63,7 +63,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _environment(address: str, partitions: int, folder: Path) -> dict[str, str]:
+def environment(address: str, partitions: int, folder: Path) -> dict[str, str]:
     """Settings that no other run shares; what is not named here is the default."""
     name = f"bench{uuid.uuid4().hex[:12]}"
     return {
@@ -94,7 +94,7 @@ async def _feed(settings: Settings, options: argparse.Namespace) -> int:
     return size
 
 
-def _drain(environ: Mapping[str, str], what: str, events: int, *more: str) -> dict[str, Any]:
+def drain(environ: Mapping[str, str], what: str, events: int, *more: str) -> dict[str, Any]:
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", "tests.bench.drain", what, "--events", str(events), *more],
         cwd=ROOT,
