@@ -1,6 +1,7 @@
 """The command `demo`: a simulated city through an embedded broker and the whole service, with a page to look at."""
 
 import asyncio
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -76,7 +77,10 @@ def _embedded(settings: Settings, address: str, folder: Path, profile: Profile, 
             "time": settings.time.model_copy(update={"clock": "log", "zone": profile.zone}),
             "snapshots": settings.snapshots.model_copy(update={"folder": folder}),
             "http": settings.http if port is None else settings.http.model_copy(update={"port": port}),
-            "log": settings.log.model_copy(update={"level": "warning"} if settings.log.level == "info" else {}),
+            # Who watches the page wants no log, but for who asks for one.
+            "log": settings.log.model_copy(
+                update={} if "level" in settings.log.model_fields_set else {"level": "warning"}
+            ),
         }
     )
 
@@ -111,7 +115,7 @@ async def _feed(given: Given, city: City, service: Running, pace_s: float | None
     await feeder.start()
     sent, paced_from = 0, city.day_count - _LIVE_DAYS
     try:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
             bar = progress.add_task("Living through the days", total=city.day_count)
             days = city.days()
             for number in range(city.day_count):
