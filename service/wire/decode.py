@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -78,16 +79,27 @@ def decode(records: Sequence[Record], rules: Intake, end: int | None = None) -> 
 
 def _read(records: Sequence[Record]) -> _Draft:
     draft = _Draft()
-    keep, own, read = draft.events.append, draft.owners.append, _decode
-    for at, record in enumerate(records):
+    reading, failed = map(_event, records), list[int]()
+    while True:
         try:
-            # A missing value is a TypeError of the reader.
-            keep(read(unwrap(record) if record.headers else record.value))  # type: ignore[arg-type]  # as just said
+            # What was read before a bad record is kept, and reading goes on behind it.
+            draft.events.extend(reading)
         except (*UNREADABLE, TypeError) as error:
-            _fail(draft, at, record, error)
+            at = len(draft.events) + len(failed)
+            failed.append(at)
+            _fail(draft, at, records[at], error)
         else:
-            own(at)
+            break
+    owners = np.ones(len(records), bool)
+    owners[failed] = False
+    draft.owners = np.flatnonzero(owners).tolist()
     return draft
+
+
+def _event(record: Record) -> Event:
+    # A missing value is a TypeError of the reader.
+    event: Event = _decode(unwrap(record) if record.headers else record.value)  # type: ignore[arg-type]  # as just said
+    return event
 
 
 def _fail(draft: _Draft, at: int, record: Record, error: Exception) -> None:
@@ -169,7 +181,7 @@ def _common(
     times, bad_time = instants([event.occurred_at for event in events])
     ids = pl.Series([event.id for event in events], dtype=pl.String)
     subscribers = pl.Series([event.subscriber_id for event in events], dtype=pl.String)
-    offsets = np.fromiter((record.offset for record in records), np.int64, len(records))[owners]
+    offsets = np.fromiter(map(attrgetter("offset"), records), np.int64, len(records))[owners]
     common = pl.DataFrame(
         {
             "offset": offsets,
@@ -188,8 +200,8 @@ def _checks(
     records: Sequence[Record], owners: np.ndarray, common: pl.DataFrame, rules: Intake
 ) -> Iterator[tuple[Fault, Check]]:
     keys = [record.key for record in records]
-    partitions = np.fromiter((record.partition for record in records), np.int64, len(records))
-    stamps = np.fromiter((record.timestamp_us for record in records), np.int64, len(records))[owners]
+    partitions = np.fromiter(map(attrgetter("partition"), records), np.int64, len(records))
+    stamps = np.fromiter(map(attrgetter("timestamp_us"), records), np.int64, len(records))[owners]
     key = pl.Series(keys, dtype=pl.Binary).gather(pl.Series(owners))
     yield Fault.NO_KEY, (key.is_null(), "the record has no key")
     right = (key == common["subscriber_id"].cast(pl.Binary)).fill_null(value=False)
@@ -237,7 +249,8 @@ def _without(
 ) -> Batch:
     """The batch of the rows to keep, `at` counting those only."""
     if keep is None:
-        keep = np.ones(common.height, bool)
+        whole = {_TYPES[code]: pl.DataFrame(columns | {"at": rows.astype(np.uint32)}) for code, rows, columns in parts}
+        return Batch(common, whole, end)
     places = (np.cumsum(keep) - 1).clip(0)
     fields = {}
     for code, rows, columns in parts:
