@@ -34,6 +34,7 @@ _PATH_WORDS = frozenset(
         "favicon.ico",
     )
 )
+_REPEATED_S = 60.0
 _PROBES = ("/livez", "/readyz", "/metrics")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {10: "\\n", 13: "\\r", 9: "\\t"}
@@ -78,6 +79,8 @@ def configure(
     as_text = form == "text" or (form == "auto" and stream.isatty())
     handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
     handler.addFilter(_AccessFilter())
+    if level != "debug":
+        handler.addFilter(_OnceAMinute())
     root = logging.getLogger()
     for former in root.handlers[:]:
         root.removeHandler(former)
@@ -98,6 +101,23 @@ class _AccessFilter(logging.Filter):
         if str(path).startswith(_PROBES) and isinstance(status, int) and status < 400:  # noqa: PLR2004 - HTTP's errors begin there
             return False
         record.args = (client, method, safe_path(str(path)), version, status)
+        return True
+
+
+class _OnceAMinute(logging.Filter):
+    """Lets the client library say one thing once a minute: without its broker it tries a hundred times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_s: dict[tuple[str, int], float] = {}  # by logger and line
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("aiokafka"):
+            return True
+        said = record.name, record.lineno
+        if record.created - self._said_s.get(said, -_REPEATED_S) < _REPEATED_S:
+            return False
+        self._said_s[said] = record.created
         return True
 
 

@@ -129,3 +129,13 @@ def test_configuring_again_replaces_what_was(stream: io.StringIO) -> None:
     log.info("not written")
     log.warning("once")
     assert [line["message"] for line in lines(stream)] == ["once"]
+
+
+def test_the_client_library_says_one_thing_once_a_minute(stream: io.StringIO) -> None:
+    configure(stream=stream)
+    library = logging.getLogger("aiokafka.consumer")
+    for _ in range(3):
+        library.error("no broker")
+        log.error("ours")
+    assert [line["message"] for line in lines(stream)].count("no broker") == 1
+    assert [line["message"] for line in lines(stream)].count("ours") == 3

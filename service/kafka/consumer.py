@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from service.kafka.connection import client_options
-from service.kafka.log import records_of, started
+from service.kafka.log import records_of, started, stopped
 from service.ports import Lost, Truncated
 from service.settings import KafkaSettings
 from service.worker.intake import Assigned, Polled
@@ -110,8 +110,7 @@ class KafkaIntake:
         consumer, self._consumer = self._consumer, None
         self._ends.clear()
         if consumer is not None:
-            with contextlib.suppress(KafkaError):
-                await consumer.stop()
+            await stopped(consumer)
 
     def _flowing(self, tps: Iterable[TopicPartition]) -> list[TopicPartition]:
         """Those that are still ours and have not been revoked while we waited."""

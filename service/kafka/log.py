@@ -1,7 +1,7 @@
 """Reading the log outside any group: from an offset to an end by position, and where partitions end."""
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -14,6 +14,7 @@ from service.kafka.connection import client_options
 from service.ports import Ends, Lost, Record, Truncated
 from service.settings import KafkaSettings
 
+_LOG = logging.getLogger(__name__)
 _WAIT_MS = 200
 
 
@@ -34,7 +35,7 @@ class KafkaLog:
         """Disconnect."""
         for consumer in (self._committed, self._all):
             if consumer is not None:
-                await consumer.stop()
+                await stopped(consumer)
         self._committed = self._all = None
 
     async def ends(self, topic: str, partition: int) -> Ends:
@@ -66,7 +67,7 @@ class KafkaLog:
         except (KafkaError, OSError) as error:
             raise Lost(f"{topic}-{partition} cannot be read: {error}") from error
         finally:
-            await consumer.stop()
+            await stopped(consumer)
 
     async def _seek(self, consumer: Any, tp: TopicPartition, start: int) -> None:  # noqa: ANN401 - aiokafka has no types
         consumer.assign([tp])
@@ -97,12 +98,26 @@ async def started(consumer: Any) -> Any:  # noqa: ANN401 - aiokafka has no types
     try:
         await consumer.start()
     except BaseException as error:
-        with contextlib.suppress(KafkaError):
-            await consumer.stop()
+        await stopped(consumer)
         if isinstance(error, (KafkaError, OSError)):
             raise Lost(f"the broker cannot be reached: {error}") from error
         raise
     return consumer
+
+
+async def stopped(consumer: Any) -> None:  # noqa: ANN401 - aiokafka has no types
+    """Stop a consumer, whatever state it is in.
+
+    Without its broker aiokafka breaks off with the cancellation of its own fetches: whoever stops it is not cancelled.
+    """
+    stopping = asyncio.ensure_future(consumer.stop())
+    await asyncio.wait([stopping])
+    if stopping.cancelled():
+        await consumer._client.close()  # noqa: SLF001 - what stop would have done next
+    elif (error := stopping.exception()) is not None:
+        if not isinstance(error, KafkaError):
+            raise error
+        _LOG.debug("a consumer stopped with %r", error)
 
 
 def record_of(one: Any) -> Record:  # noqa: ANN401 - aiokafka has no types

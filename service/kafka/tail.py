@@ -9,7 +9,7 @@ import orjson
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from service.kafka.log import reader, started
+from service.kafka.log import reader, started, stopped
 from service.ports import Alert, Lost, Truncated
 from service.settings import KafkaSettings
 
@@ -34,7 +34,7 @@ class KafkaAlertTail:
         except (KafkaError, OSError) as error:
             raise Lost(f"the ends of {self._topic} are not to be had: {error}") from error
         finally:
-            await consumer.stop()
+            await stopped(consumer)
         return {tp.partition: offset for tp, offset in ends.items()}
 
     async def follow(self, positions: Mapping[int, int]) -> AsyncIterator[Alert]:
@@ -68,7 +68,7 @@ class KafkaAlertTail:
                         if alert is not None:
                             yield alert
         finally:
-            await consumer.stop()
+            await stopped(consumer)
 
     async def _partitions(self, consumer: Any) -> list[TopicPartition]:  # noqa: ANN401 - aiokafka has no types
         await consumer._client._wait_on_metadata(self._topic)  # noqa: SLF001 - the public way answers from memory only

@@ -5,29 +5,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka import ConsumerRecord
 
 from tests.e2e.asking import Front, front_of
 from tests.e2e.running import PARTITIONS, answer, committed, completed, environment, running_service
+from tests.e2e.sending import Headers, Sent, send
 from tests.wire.examples import BODIES, encoded, event, home_of
 
 RANDOM, SPOILED, VALID = 100_000, 50_000, 50_000
 ACCOUNTED_WITHIN_S = 120.0
 FATES = ("counted", "late", "repeated", "rejected", "ignored")
 TOLD = ("topic", "partition", "offset", "stage", "exception.class.name", "exception.message")
-Headers = tuple[tuple[str, bytes], ...]
-
-
-class Sent(NamedTuple):
-    """A record as it goes to its partition."""
-
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = ()
 
 
 class Noise:
@@ -84,24 +75,6 @@ class Noise:
                 case _:
                     changed.insert(at, self.chance.randrange(256))
         return bytes(changed)
-
-
-async def send(bootstrap: str, topic: str, records: Sequence[Sent]) -> None:
-    """Write records as they are, in order, wherever they say."""
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True) as producer:
-        for partition in range(PARTITIONS):
-            batch, futures = producer.create_batch(), []
-            for one in records:
-                if one.partition != partition:
-                    continue
-                told = {"key": one.key, "value": one.value, "timestamp": None, "headers": list(one.headers)}
-                if batch.append(**told) is None:
-                    futures.append(await producer.send_batch(batch, topic, partition=partition))
-                    batch = producer.create_batch()
-                    batch.append(**told)
-            futures.append(await producer.send_batch(batch, topic, partition=partition))
-            for future in futures:
-                await future
 
 
 @pytest.fixture(scope="module")
