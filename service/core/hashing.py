@@ -18,13 +18,17 @@ def hash64(values: pl.Series) -> np.ndarray:
     """
     if values.is_empty():
         return np.empty(0, np.uint64)
-    lengths = values.str.len_bytes().to_numpy()
+    frame = values.to_frame("text").with_columns(length=pl.col("text").str.len_bytes().cast(pl.UInt64))
+    lengths = frame["length"].to_numpy()
     words = max(1, -(-int(lengths.max()) // _WORD))
-    padded = values.str.pad_end(words * _WORD, "\0").cast(pl.Binary)
-    hashes = _scramble(lengths.astype(np.uint64) * _MULTIPLY)
+    padded = frame.select(pl.col("text").str.pad_end(words * _WORD, "\0").cast(pl.Binary))
+    read = padded.select(
+        pl.col("text").bin.slice(at * _WORD, _WORD).bin.reinterpret(dtype=pl.UInt64, endianness="little").alias(str(at))
+        for at in range(words)
+    )
+    hashes = _scramble(lengths * _MULTIPLY)
     for word in range(words):
-        read = padded.bin.slice(word * _WORD, _WORD).bin.reinterpret(dtype=pl.UInt64, endianness="little").to_numpy()
-        folded = _scramble((hashes ^ read) * _MULTIPLY)
+        folded = _scramble((hashes ^ read[str(word)].to_numpy()) * _MULTIPLY)
         # A word past a string's own end must not change its hash, however long its neighbours are.
         hashes = np.where(lengths > word * _WORD, folded, hashes)
     return hashes

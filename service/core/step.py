@@ -134,7 +134,7 @@ def _advance(state: State, batch: Batch, span: tuple[int, int]) -> None:
     part = batch.common.slice(span[0], span[1] - span[0])
     if not part.is_empty():
         _begin(state, part)
-        state.watermark.advance(part["occurred_us"].to_numpy(), hash64(part["subscriber_id"]))
+        state.watermark.advance(part["occurred_us"].to_numpy(), lambda: hash64(part["subscriber_id"]))
 
 
 def _begin(state: State, common: pl.DataFrame) -> None:
@@ -151,7 +151,7 @@ def _cuts(state: State, batch: Batch) -> list[tuple[int, int, int]]:
         return []
     _begin(state, common)
     offsets = common["offset"].to_numpy()
-    after = state.watermark.advance(common["occurred_us"].to_numpy(), hash64(common["subscriber_id"]))
+    after = state.watermark.advance(common["occurred_us"].to_numpy(), lambda: hash64(common["subscriber_id"]))
     cuts = []
     day = (state.closed_day or 0) + 1
     while after[-1] >= (due := state.due_us(day)):

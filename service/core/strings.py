@@ -44,14 +44,16 @@ class StringIndex:
 
     def take(self, numbers: np.ndarray) -> pl.Series:
         """The strings of `numbers`; ABSENT becomes null."""
-        found = pl.Series(numbers, dtype=pl.Int32)
-        return self._strings.gather(found.set(found < 0, None))
+        found = pl.Series(numbers.astype(np.uint32))  # the type by which columns are indexed without any detour
+        if numbers.size and numbers.min() < 0:
+            found = found.set(pl.Series(numbers < 0), None)
+        return self._strings[found]
 
     def find(self, values: pl.Series) -> np.ndarray:
         """Numbers (int32) of `values`, ABSENT where unknown or null."""
-        known = values.is_not_null().to_numpy()
-        if known.all():
+        if not values.null_count():
             return self._probe(values, hash64(values))
+        known = values.is_not_null().to_numpy()
         numbers = np.full(len(values), ABSENT, np.int32)
         present = values.drop_nulls()
         numbers[known] = self._probe(present, hash64(present))
@@ -60,8 +62,9 @@ class StringIndex:
     def intern(self, values: pl.Series) -> np.ndarray:
         """Numbers (int32) of `values`; unknown ones are added, null is ABSENT."""
         numbers = self.find(values)
-        absent = (numbers == ABSENT) & values.is_not_null().to_numpy()
-        if absent.any():
+        absent = numbers == ABSENT
+        if absent.sum() > values.null_count():
+            absent &= values.is_not_null().to_numpy()
             missing = values.filter(pl.Series(absent))
             fresh = missing.unique(maintain_order=True)
             self._add(fresh, hash64(fresh))
@@ -78,7 +81,7 @@ class StringIndex:
             pending, candidates = pending[candidates >= 0], candidates[candidates >= 0]
             alike = self._hashes[candidates] == hashes[pending]
             same = np.zeros(pending.size, bool)
-            same[alike] = (self._strings.gather(candidates[alike]) == values.gather(pending[alike])).to_numpy()
+            same[alike] = (self.take(candidates[alike]) == values[pending[alike].astype(np.uint32)]).to_numpy()
             numbers[pending[same]] = candidates[same]
             pending = pending[~same]
             slots[pending] = (slots[pending] + 1) & int(mask)

@@ -1,5 +1,6 @@
 """How far a shard's event time has come, record by record, proof against a single wrong clock."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,8 +17,8 @@ class Watermark:
     us: int | None = None
     claims: dict[int, int] = field(default_factory=dict)  # hash of the subscriber's id -> claimed time
 
-    def advance(self, times_us: np.ndarray, subscribers: np.ndarray) -> np.ndarray:
-        """The watermark after each record (int64, never falling).
+    def advance(self, times_us: np.ndarray, subscribers: Callable[[], np.ndarray]) -> np.ndarray:
+        """The watermark after each record (int64, never falling); `subscribers` hashes their ids, if it is asked.
 
         A record more than a day ahead does not move it by itself: it is a claim, and when three subscribers claim a
         later time the watermark moves to the earliest of the three.
@@ -28,7 +29,7 @@ class Watermark:
         after = np.maximum(np.maximum.accumulate(times_us), start)
         before = np.concatenate([[start], after[:-1]])
         if (times_us > before + DAY_US).any():
-            after = self._advance_slowly(start, times_us, subscribers)
+            after = self._advance_slowly(start, times_us, subscribers())
         self.us = int(after[-1])
         return after
 

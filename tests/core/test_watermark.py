@@ -10,7 +10,7 @@ def advance(watermark: Watermark, *records: tuple[float, int]) -> list[float]:
     """(days, subscriber) in, watermark in days after each out."""
     times = np.array([round(days * DAY_US) for days, _ in records], np.int64)
     who = np.array([subscriber for _, subscriber in records], np.uint64)
-    return [us / DAY_US for us in watermark.advance(times, who).tolist()]
+    return [us / DAY_US for us in watermark.advance(times, lambda: who).tolist()]
 
 
 def test_it_follows_and_never_falls() -> None:

@@ -57,7 +57,7 @@ def state_with(episodes: list[dict[str, object]]) -> State:
     """A shard's state that has closed day 100 and holds such episodes (`row` and the columns of transitions)."""
     state = new_state(Config())
     state.closed_day = 100
-    state.watermark.advance(pl.Series([102 * DAY_US]).to_numpy(), pl.Series([1], dtype=pl.UInt64).to_numpy())
+    state.watermark.us = 102 * DAY_US
     frame = pl.DataFrame(episodes)
     state.episodes.frame = complete(frame.drop("row")).with_columns(row=frame["row"].cast(pl.Int32))
     return state
