@@ -9,7 +9,7 @@ import polars as pl
 from service.core.events import Batch
 from service.core.hashing import hash64
 from service.core.judge import judge_events
-from service.core.measures import PANE, contributions
+from service.core.measures import contributions
 from service.core.rules import Rule
 from service.core.state import State
 from service.core.turn import LATE, Counts
@@ -35,27 +35,28 @@ def admit(state: State, batch: Batch, span: tuple[int, int]) -> Arrivals:
     days = state.days_of(common["occurred_us"].to_numpy())
     is_late = _is_late(state, batch, span, days)
     rows = np.full(common.height, -1, np.int32)
-    on_time = np.flatnonzero(~is_late)
-    rows[on_time] = state.rows_of(common["subscriber_id"].gather(on_time))
+    on_time = np.flatnonzero(~is_late).astype(np.uint32)
+    rows[on_time] = state.rows_of(common["subscriber_id"][on_time])
     repeated = np.zeros(common.height, bool)
-    repeated[on_time] = state.repeats.mark(days[on_time], rows[on_time], hash64(common["id"].gather(on_time)))
+    repeated[on_time] = state.repeats.mark(days[on_time], rows[on_time], hash64(common["id"][on_time]))
     counted = ~is_late & ~repeated
     state.attributes.see(rows[counted], days[counted])
-    offsets = common["offset"].to_numpy()
+    offsets, times = common["offset"].to_numpy(), common["occurred_us"].to_numpy()
     frames = {}
-    for event_type, frame in batch.fields.items():
-        at = frame["at"].to_numpy().astype(np.int64) - first
-        inside = np.flatnonzero((at >= 0) & (at < common.height))
-        inside = inside[counted[at[inside]]]
-        if inside.size:
-            at = at[inside]
-            frames[event_type] = frame[inside].with_columns(
-                row=pl.Series(rows[at]),
-                day=pl.Series(days[at]),
-                occurred_us=common["occurred_us"].gather(at),
-                offset=pl.Series(offsets[at]),
-                seq=pl.Series(offsets[at] * _EVENTS_PER_RECORD + at - np.searchsorted(offsets, offsets[at])),
-            )
+    for event_type, fields in batch.fields.items():
+        at = fields["at"].to_numpy().astype(np.int64) - first
+        begin, end = np.searchsorted(at, (0, common.height)).tolist()
+        chosen = np.flatnonzero(counted[at[begin:end]]).astype(np.uint32) + np.uint32(begin)
+        if chosen.size:
+            at = at[chosen]
+            columns = {
+                "row": rows[at],
+                "day": days[at],
+                "occurred_us": times[at],
+                "offset": offsets[at],
+                "seq": offsets[at] * _EVENTS_PER_RECORD + at - np.searchsorted(offsets, offsets[at]),
+            }
+            frames[event_type] = fields[chosen].hstack(pl.DataFrame(columns))
     late = pl.DataFrame({"offset": offsets[is_late], "reason": _reasons(common, is_late, days, state)}, schema=LATE)
     counts = Counts(counted=int(counted.sum()), late=int(is_late.sum()), repeated=int(repeated.sum()))
     return Arrivals(frames, late.unique("offset", maintain_order=True), counts)
@@ -71,24 +72,39 @@ def arrive(state: State, arrivals: Arrivals, rules: Sequence[Rule]) -> list[pl.D
     if not watched:
         _change(state, arrivals.frames)
         return []
-    frames = _rounds(arrivals.frames, watched)
+    frames = arrivals.frames
+    rounds = _rounds(frames, watched)
+    judged = {event_type: frames[event_type] for event_type in sorted(watched)}
     transitions: list[pl.DataFrame] = []
-    last = max(int(frame["round"].to_numpy().max()) for frame in frames.values())
-    for number in range(last + 1):
-        _change(state, {kind: frame.filter(pl.col("round") == number) for kind, frame in frames.items()})
-        for event_type in sorted(watched):
-            # A judged record is taken in one round after it is judged.
-            judged = frames[event_type].filter(pl.col("round") == number + 1)
-            transitions += judge_events(state, rules, event_type, judged)
+    for number in range(max(int(of.max()) for of in rounds.values()) + 1):
+        _change(state, _in_round(frames, rounds, number))
+        # A judged record is taken in one round after it is judged.
+        for event_type, events in _in_round(judged, rounds, number + 1).items():
+            transitions += judge_events(state, rules, event_type, events)
     return transitions
 
 
-def _rounds(frames: Mapping[str, pl.DataFrame], watched: set[str]) -> dict[str, pl.DataFrame]:
-    order = pl.concat(
-        [f.select("row", "seq", at="at", watched=pl.lit(kind in watched)) for kind, f in frames.items()]
-    ).sort("row", "seq")
-    order = order.select("at", round=pl.col("watched").cast(pl.Int32).cum_sum().over("row"))
-    return {kind: frame.join(order, on="at", how="left", maintain_order="left") for kind, frame in frames.items()}
+def _rounds(frames: Mapping[str, pl.DataFrame], watched: set[str]) -> dict[str, np.ndarray]:
+    """Per type the round of each record: how many judged ones its subscriber has had, itself counted."""
+    rows = np.concatenate([frame["row"].to_numpy() for frame in frames.values()])
+    seqs = np.concatenate([frame["seq"].to_numpy() for frame in frames.values()])
+    judged = np.concatenate([np.full(frame.height, kind in watched) for kind, frame in frames.items()])
+    rounds = np.zeros(rows.size, np.int64)
+    # Few subscribers have a judged record; all others are taken in at once.
+    concerned = np.flatnonzero(np.isin(rows, rows[judged]))
+    order = concerned[np.lexsort((seqs[concerned], rows[concerned]))]
+    total = np.cumsum(judged[order])
+    starts = np.searchsorted(rows[order], rows[order])
+    rounds[order] = total - (total - judged[order])[starts]
+    ends = np.cumsum([frame.height for frame in frames.values()])[:-1]
+    return dict(zip(frames, np.split(rounds, ends), strict=True))
+
+
+def _in_round(
+    frames: Mapping[str, pl.DataFrame], rounds: Mapping[str, np.ndarray], number: int
+) -> dict[str, pl.DataFrame]:
+    chosen = {kind: np.flatnonzero(rounds[kind] == number).astype(np.uint32) for kind in frames}
+    return {kind: frames[kind][at] for kind, at in chosen.items() if at.size}
 
 
 def _change(state: State, frames: Mapping[str, pl.DataFrame]) -> None:
@@ -103,12 +119,12 @@ def _change(state: State, frames: Mapping[str, pl.DataFrame]) -> None:
 def _sum(state: State, frames: Mapping[str, pl.DataFrame]) -> None:
     closed = -1 if state.closed_day is None else state.closed_day
     added = contributions(frames)
-    for day in added["day"].unique().sort().to_list():
-        piece = added.filter(pl.col("day") == day).select(list(PANE))
+    pieces = added.partition_by("day", as_dict=True, include_key=False)
+    for (day,), piece in sorted(pieces.items(), key=lambda item: item[0]):
         state.panes.add(day, piece)
         if day <= closed:
             state.windows.correct(day, piece, closed)
-            state.attributes.note_outgoing(day, piece.filter(pl.col("outgoing") > 0)["row"].to_numpy())
+            state.attributes.note_outgoing(day, piece["row"].to_numpy()[piece["outgoing"].to_numpy() > 0])
 
 
 def _is_late(state: State, batch: Batch, span: tuple[int, int], days: np.ndarray) -> np.ndarray:

@@ -180,27 +180,30 @@ class Attributes:
         rows = latest["row"].to_numpy()
         self.columns[time][rows] = latest["occurred_us"].to_numpy()
         for name, source in told.items():
-            self._write(name, rows, latest.select(source).to_series(), clear=clear)
+            self._write(name, rows, latest[source], clear=clear)
 
     def _current(self, latest: pl.DataFrame, time: str) -> pl.DataFrame:
         standing = self.columns[time][latest["row"].to_numpy()]
-        return latest.filter(pl.col("occurred_us") >= pl.Series(standing))
+        return latest.filter(pl.Series(latest["occurred_us"].to_numpy() >= standing))
 
     def _write(self, name: str, rows: np.ndarray, values: pl.Series, *, clear: bool) -> None:
         dtype, fill = _FILL[name]
-        present = values.is_not_null().to_numpy()
-        if clear:
-            self.columns[name][rows[~present]] = fill
-        if not present.any():
+        if values.null_count():
+            present = values.is_not_null().to_numpy()
+            if clear:
+                self.columns[name][rows[~present]] = fill
+            rows, values = rows[present], values.drop_nulls()
+        if not rows.size:
             return
-        values = values.drop_nulls()
         if name in self.vocabularies:
             numbers = self.vocabularies[name].intern(values)
         else:
             numbers = values.cast(pl.Int32).to_numpy() if values.dtype == pl.Date else values.to_numpy()
-        self.columns[name][rows[present]] = numbers.astype(dtype)
+        self.columns[name][rows] = numbers.astype(dtype)
 
 
 def _latest(frame: pl.DataFrame) -> pl.DataFrame:
     """One line per row: its last by (occurred_us, at)."""
-    return frame.sort("occurred_us", "at").group_by("row", maintain_order=True).last()
+    ordered = frame.sort("occurred_us", "at", descending=True)
+    _, latest = np.unique(ordered["row"].to_numpy(), return_index=True)
+    return ordered[latest.astype(np.uint32)]
