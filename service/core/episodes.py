@@ -47,13 +47,11 @@ class Episodes:
         return ids.is_in(self.frame["episode_id"].implode())
 
     def open(self, rows: np.ndarray, raised: pl.DataFrame) -> None:
-        """Open episodes: `raised` has the columns of TRANSITIONS, all of one rule; `rows` are its subscribers."""
+        """Open episodes: `raised` has the columns of TRANSITIONS; `rows` are its subscribers."""
         if raised.is_empty():
             return
-        rule = raised["rule"][0]
-        self.open_rows(rule, int(rows.max()) + 1)
-        self._open[rule][rows] = True
         self._append(rows, raised)
+        self._flag(pl.DataFrame({"rule": raised["rule"], "row": rows}), value=True)
 
     def change(self, changed: pl.DataFrame) -> None:
         """Replace episodes by their newer lines (columns of TRANSITIONS)."""
@@ -62,10 +60,7 @@ class Episodes:
         lines = self.frame.select("episode_id", "row").join(changed, on="episode_id", how="inner")
         rest = self.frame.join(lines.select("episode_id"), on="episode_id", how="anti")
         self.frame = pl.concat([rest, lines.select(list(_EPISODES))])
-        for (rule,), part in lines.filter(pl.col("state") == "resolved").partition_by("rule", as_dict=True).items():
-            rows = part["row"].to_numpy()
-            self.open_rows(str(rule), int(rows.max()) + 1)
-            self._open[str(rule)][rows] = False
+        self._flag(lines.filter(pl.col("state") == "resolved"), value=False)
 
     def contact(self, contacts: pl.DataFrame) -> pl.DataFrame:
         """Add contacts; returns all kept contacts of each (subscriber, channel) they touch."""
@@ -90,10 +85,14 @@ class Episodes:
         self.frame = episodes.with_columns(row=pl.Series(rows, dtype=pl.Int32)).select(list(_EPISODES))
         self.contacts = contacts
         self._open = {}
-        for (rule,), part in self.frame.filter(pl.col("state").is_in(OPEN)).partition_by("rule", as_dict=True).items():
-            at = part["row"].to_numpy()
-            self.open_rows(str(rule), int(at.max()) + 1)
-            self._open[str(rule)][at] = True
+        self._flag(self.frame.filter(pl.col("state").is_in(OPEN)), value=True)
+
+    def _flag(self, lines: pl.DataFrame, *, value: bool) -> None:
+        """Note of lines (columns rule and row) whether the row has an open episode of the rule."""
+        for (rule,), part in lines.select("rule", "row").partition_by("rule", as_dict=True).items():
+            rows = part["row"].to_numpy()
+            self.open_rows(str(rule), int(rows.max()) + 1)
+            self._open[str(rule)][rows] = value
 
     def _append(self, rows: np.ndarray, raised: pl.DataFrame) -> None:
         lines = raised.with_columns(row=pl.Series(rows, dtype=pl.Int32)).select(list(_EPISODES))

@@ -8,7 +8,7 @@ import polars as pl
 
 from service.core.calendar import to_date
 from service.core.episodes import empty_transitions, stack
-from service.core.raising import Cases, complete, evaluate, open_episodes
+from service.core.raising import EVIDENCE, Cases, complete, evaluate, open_episodes
 from service.core.rules import Rule, Rulebook
 from service.core.signals import View, columns
 from service.core.state import State
@@ -44,13 +44,7 @@ def judge_close(state: State, rulebook: Rulebook, cut: int, *, standing: bool) -
     if rules and rows.size:
         verdicts = _verdicts(View(state, rows), rules)
         parts.append(_recover(state, rules, verdicts, close))
-        for rule in rules:
-            fresh = np.flatnonzero(verdicts[f"{rule.id}:when"] & ~state.episodes.open_rows(rule.id, rows.size))
-            if fresh.size:
-                # Only those who meet the rule need what else it names: evidence, severity, words.
-                signals = columns(View(state, rows[fresh]), sorted(rule.names))
-                same = (np.full(fresh.size, value) for value in close)
-                parts.append(open_episodes(state, rule, Cases(rows[fresh], signals, *same), standing=standing))
+        parts.append(open_episodes(state, _newly_met(state, rules, verdicts, close), standing=standing))
     return stack(parts)
 
 
@@ -60,24 +54,48 @@ def judge_events(state: State, rules: Sequence[Rule], event_type: str, events: p
     if not rules or events.is_empty():
         return []
     rows = events["row"].to_numpy()
-    names = set().union(*(rule.names for rule in rules))
+    names = set(EVIDENCE).union(*(rule.names for rule in rules))
     own = [n for n in names if n.removeprefix("event.") in events.columns and n.startswith("event.")]
     told = events.select(pl.col(name.removeprefix("event.")).alias(name) for name in own)
     signals = columns(View(state, rows), sorted(name for name in names if not name.startswith("event.")))
-    signals = signals.with_columns(told.get_columns())
+    signals = signals.hstack(told)
     # A rule on several types may name a field that only one of them has.
-    signals = signals.with_columns(pl.lit(None).alias(name) for name in names - set(signals.columns))
+    if missing := names - set(signals.columns):
+        signals = signals.with_columns(pl.lit(None).alias(name) for name in missing)
     cases = Cases(
         rows, signals, events["day"].to_numpy(), events["occurred_us"].to_numpy(), events["offset"].to_numpy()
     )
-    parts = []
+    met = []
     for rule in rules:
         true = evaluate(signals, rule.when.fill_null(value=False), rows.size).to_numpy()
         fresh = np.flatnonzero(true & ~state.episodes.open_rows(rule.id, len(state.roster))[rows])
         _, first = np.unique(rows[fresh], return_index=True)
         if first.size:
-            parts.append(open_episodes(state, rule, cases.take(np.sort(fresh[first])), standing=False))
-    return parts
+            met.append((rule, cases.take(np.sort(fresh[first]))))
+    return [open_episodes(state, met, standing=False)]
+
+
+def _newly_met(
+    state: State, rules: Sequence[Rule], verdicts: dict[str, np.ndarray], close: Close
+) -> list[tuple[Rule, Cases]]:
+    """Per rule who meets it and has no open episode of it."""
+    count = len(state.roster)
+    fresh = [
+        (rule, np.flatnonzero(verdicts[f"{rule.id}:when"] & ~state.episodes.open_rows(rule.id, count)))
+        for rule in rules
+    ]
+    fresh = [(rule, rows.astype(np.int32)) for rule, rows in fresh if rows.size]
+    if not fresh:
+        return []
+    # Only those who meet a rule need what else rules name: evidence, severity, words.
+    rows = np.concatenate([of_rule for _, of_rule in fresh])
+    names = set(EVIDENCE).union(*(rule.names for rule, _ in fresh))
+    same = (np.full(rows.size, value) for value in close)
+    cases = Cases(rows, columns(View(state, rows), sorted(names)), *same)
+    ends = np.cumsum([of_rule.size for _, of_rule in fresh]).tolist()
+    return [
+        (rule, cases.take(np.arange(end - of_rule.size, end))) for (rule, of_rule), end in zip(fresh, ends, strict=True)
+    ]
 
 
 def _verdicts(view: View, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
@@ -99,7 +117,10 @@ def _recover(state: State, rules: Sequence[Rule], verdicts: dict[str, np.ndarray
     for rule in rules:
         clear = verdicts[f"{rule.id}:clear"]
         rows = np.flatnonzero(clear & state.episodes.open_rows(rule.id, clear.size)).astype(np.int32)
-        over.append(pl.DataFrame({"row": rows}).with_columns(rule=pl.lit(rule.id)))
+        if rows.size:
+            over.append(pl.DataFrame({"row": rows}).with_columns(rule=pl.lit(rule.id)))
+    if not over:
+        return empty_transitions()
     frame = state.episodes.frame.filter(pl.col("state") != "resolved")
     return _end(state, frame.join(pl.concat(over), on=["row", "rule"], how="semi"), "recovered", close)
 

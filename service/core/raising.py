@@ -1,6 +1,7 @@
 """Opening an episode: its id, severity, numbers, orders and words, for all subscribers of a rule at once."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,13 @@ from service.core.episodes import empty_transitions, episode_id
 from service.core.events import CHANNELS
 from service.core.rules import ACT_WITHIN_DAYS, Rule
 from service.core.sentences import render
-from service.core.signals import View, columns
 from service.core.state import State
 from service.core.turn import CONTACTS, TRANSITIONS
 
 _PORTS = ("code_issued", "requested")  # who asked to port must not be courted
-_ALWAYS = ("money_at_risk", "market", "area", "manager", "porting", *(f"consent_{channel}" for channel in CHANNELS))
+_WANTED = "wanted:"
+# What every episode says of its subscriber, whatever its rule reads.
+EVIDENCE = ("money_at_risk", "market", "area", "manager", "porting", *(f"consent_{channel}" for channel in CHANNELS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +35,28 @@ class Cases:
         return Cases(self.rows[at], self.signals[at], self.days[at], self.times_us[at], self.offsets[at])
 
 
-def open_episodes(state: State, rule: Rule, cases: Cases, *, standing: bool) -> pl.DataFrame:
-    """Open an episode for each case that has none of the same first day; returns the transitions."""
-    if cases.rows.size == 0:
+def open_episodes(state: State, met: Sequence[tuple[Rule, Cases]], *, standing: bool) -> pl.DataFrame:
+    """Open an episode for each case that has none of its rule and first day; returns the transitions.
+
+    A rule's cases are of different subscribers, and their signals hold its names and those of EVIDENCE.
+    """
+    parts = [_lines(state, rule, cases, standing=standing) for rule, cases in met if cases.rows.size]
+    if not parts:
         return empty_transitions()
-    standing = standing or rule.status == "experimental"
-    ids = state.roster.take(cases.rows)
-    episode_ids = pl.Series(
-        [episode_id(who, rule.id, day) for who, day in zip(ids.to_list(), cases.days.tolist(), strict=True)],
-        dtype=pl.String,
-    )
-    fresh = np.flatnonzero(~state.episodes.known(episode_ids).to_numpy())
-    if fresh.size == 0:
-        return empty_transitions()
-    raised = _lines(state, rule, cases.take(fresh), standing=standing).with_columns(
-        subscriber_id=ids.gather(fresh), episode_id=episode_ids.gather(fresh)
-    )
-    raised = complete(raised)
-    state.episodes.open(cases.rows[fresh], raised)
+    lines = pl.concat(parts, how="vertical_relaxed")
+    lines = lines.filter(~state.episodes.known(lines["episode_id"]))
+    raised = complete(lines)
+    state.episodes.open(lines["row"].to_numpy(), raised)
     return raised
 
 
 def complete(frame: pl.DataFrame) -> pl.DataFrame:
     """The columns of TRANSITIONS, null where `frame` lacks one."""
-    missing = [pl.lit(None, dtype).alias(name) for name, dtype in TRANSITIONS.items() if name not in frame.columns]
-    return frame.with_columns(missing).select(pl.col(name).cast(dtype) for name, dtype in TRANSITIONS.items())
+    there = frame.schema
+    return frame.select(
+        pl.col(name).cast(dtype) if name in there else pl.lit(None, dtype).alias(name)
+        for name, dtype in TRANSITIONS.items()
+    )
 
 
 def orders_of(transitions: pl.DataFrame) -> pl.DataFrame:
@@ -80,27 +79,32 @@ def evaluate(frame: pl.DataFrame, expression: pl.Expr, rows: int) -> pl.Series:
 
 
 def _lines(state: State, rule: Rule, cases: Cases, *, standing: bool) -> pl.DataFrame:
-    known = columns(View(state, cases.rows), _ALWAYS)
-    severity = _severity(rule, cases)
-    act_within = severity.replace_strict(ACT_WITHIN_DAYS, return_dtype=pl.Int32)
+    """One line per case: row, and what TRANSITIONS needs of a raised episode."""
+    standing = standing or rule.status == "experimental"
+    told = _told(rule, cases)
+    ids = state.roster.take(cases.rows)
     raised_on = pl.Series(cases.days, dtype=pl.Int32)
-    columns_by_name = {
-        "severity": severity,
-        "raised_on": raised_on.cast(pl.Date),
-        "raised_us": cases.times_us,
-        "changed_us": cases.times_us,
-        "act_by": (raised_on + act_within).cast(pl.Date),
-        "numbers": _numbers(rule, cases),
-        "money_at_risk_minor": known["money_at_risk"],
-        "consent": _consent(known),
-        "orders": _orders(rule, cases, severity, known, standing=standing),
-        "why": _why(rule, cases, known["money_at_risk"], state.config.minor_digits),
-        "market": known["market"],
-        "area": known["area"],
-        "manager": known["manager"],
-        "at": cases.offsets,
-    }
-    return pl.DataFrame(columns_by_name).with_columns(
+    return pl.DataFrame(
+        {
+            "row": cases.rows,
+            "subscriber_id": ids,
+            "episode_id": [
+                episode_id(who, rule.id, day) for who, day in zip(ids.to_list(), cases.days.tolist(), strict=True)
+            ],
+            "severity": told["severity"],
+            "raised_on": raised_on.cast(pl.Date),
+            "raised_us": cases.times_us,
+            "changed_us": cases.times_us,
+            "act_by": (raised_on + told["act_within"]).cast(pl.Date),
+            "numbers": told["numbers"],
+            "money_at_risk_minor": told["money_at_risk"],
+            "consent": told["consent"],
+            "orders": _orders(rule, told, standing=standing),
+            "why": _why(rule, told, state.config.minor_digits),
+            **told.select("market", "area", "manager").to_dict(),
+            "at": cases.offsets,
+        }
+    ).with_columns(
         transition=pl.lit("raised"),
         rule=pl.lit(rule.id),
         rule_version=pl.lit(rule.version),
@@ -112,34 +116,35 @@ def _lines(state: State, rule: Rule, cases: Cases, *, standing: bool) -> pl.Data
     )
 
 
-def _severity(rule: Rule, cases: Cases) -> pl.Series:
-    expression = pl.lit(rule.default_severity)
+def _told(rule: Rule, cases: Cases) -> pl.DataFrame:
+    """The signals of the cases, and beside them all that expressions say of an episode."""
+    severity = pl.lit(rule.default_severity)
     for level, condition in reversed(rule.severities):
-        expression = pl.when(condition.fill_null(value=False)).then(pl.lit(level)).otherwise(expression)
-    return evaluate(cases.signals, expression, cases.rows.size)
+        severity = pl.when(condition.fill_null(value=False)).then(pl.lit(level)).otherwise(severity)
+    consents = [pl.col(f"consent_{channel}").alias(channel) for channel in CHANNELS]
+    return cases.signals.with_columns(severity=severity).with_columns(
+        act_within=pl.col("severity").replace_strict(ACT_WITHIN_DAYS, return_dtype=pl.Int32),
+        numbers=pl.struct(rule.numbers).struct.json_encode() if rule.numbers else pl.lit("{}"),
+        consent=pl.struct(consents).struct.json_encode(),
+        ports=pl.col("porting").is_in(_PORTS),
+        **{
+            f"{_WANTED}{channel}": pl.any_horizontal(
+                pl.lit(value=True) if order.when is None else order.when.fill_null(value=False)
+                for order in rule.orders
+                if order.channel == channel
+            )
+            for channel in {order.channel for order in rule.orders}
+        },
+    )
 
 
-def _numbers(rule: Rule, cases: Cases) -> pl.Series:
-    if not rule.numbers:
-        return pl.Series(["{}"]).new_from_index(0, cases.rows.size)
-    return cases.signals.select(pl.struct(rule.numbers).struct.json_encode()).to_series()
-
-
-def _consent(known: pl.DataFrame) -> pl.Series:
-    named = [pl.col(f"consent_{channel}").alias(channel) for channel in CHANNELS]
-    return known.select(pl.struct(named).struct.json_encode()).to_series()
-
-
-def _orders(rule: Rule, cases: Cases, severity: pl.Series, known: pl.DataFrame, *, standing: bool) -> list[str]:
-    orders: list[dict[str, str]] = [{} for _ in cases.rows]
-    ports = known["porting"].is_in(_PORTS).to_list()
-    signals = cases.signals.with_columns(severity=severity)
-    for order in rule.orders:
-        condition = pl.lit(value=True) if order.when is None else order.when.fill_null(value=False)
-        wanted = evaluate(signals, condition, cases.rows.size).to_list()
-        consents = known[f"consent_{order.channel}"].to_list()
-        for at in np.flatnonzero(wanted).tolist():
-            orders[at][order.channel] = _order(rule, consent=consents[at], porting=ports[at], standing=standing)
+def _orders(rule: Rule, told: pl.DataFrame, *, standing: bool) -> list[str]:
+    orders: list[dict[str, str]] = [{} for _ in range(told.height)]
+    ports = told["ports"].to_list()
+    for channel in dict.fromkeys(order.channel for order in rule.orders):
+        consents = told[f"consent_{channel}"].to_list()
+        for at in np.flatnonzero(told[f"{_WANTED}{channel}"].to_numpy()).tolist():
+            orders[at][channel] = _order(rule, consent=consents[at], porting=ports[at], standing=standing)
     return [json.dumps(order) for order in orders]
 
 
@@ -155,13 +160,12 @@ def _order(rule: Rule, *, consent: bool | None, porting: bool, standing: bool) -
     return next((reason for reason, holds in reasons if holds), "ordered")
 
 
-def _why(rule: Rule, cases: Cases, money: pl.Series, minor_digits: int) -> list[str]:
-    named = cases.signals.select(n for n in cases.signals.columns if n in rule.names or n in rule.numbers)
-    lines = named.with_columns(money_at_risk=money).to_dicts()
+def _why(rule: Rule, told: pl.DataFrame, minor_digits: int) -> list[str]:
+    named = {"money_at_risk", *rule.names, *rule.numbers}
     return [
         json.dumps(
             {lang: render(template, {**rule.params, **line}, minor_digits) for lang, template in rule.why.items()},
             ensure_ascii=False,
         )
-        for line in lines
+        for line in told.select(name for name in told.columns if name in named).to_dicts()
     ]

@@ -41,7 +41,8 @@ class View:
     def raw(self, names: Iterable[str]) -> pl.DataFrame:
         """Columns as the state keeps them, one line per row: sums, attributes (texts as text), derived figures."""
         wanted = sorted(names)
-        frame = pl.DataFrame({_ROW: self.rows.astype(np.int32)} | {n: self._own(n) for n in wanted if n not in DERIVED})
+        standing = {_ROW: self.rows.astype(np.int32), _DAY: np.full(self.rows.size, self.day, np.int32)}
+        frame = pl.DataFrame(standing | {name: self._own(name) for name in wanted if name not in DERIVED})
         derived = [name for name in wanted if name in DERIVED]
         if derived:
             figures = self.state.holdings.derived.select("row", *derived)
@@ -53,7 +54,8 @@ class View:
         if name in TEXTS:
             return attributes.texts(name, self.rows)
         if name in _CODED:
-            return _CODED[name].gather(attributes[name][self.rows].astype(np.uint32))
+            codes: pl.Series = _CODED[name][attributes[name][self.rows].astype(np.uint32)]
+            return codes
         if name in attributes.columns:
             own: np.ndarray = attributes[name][self.rows]
             return own
@@ -209,10 +211,16 @@ def catalogue(windows_days: tuple[int, ...] = DEFAULT_WINDOWS_DAYS) -> Mapping[s
     return {name: signal for name, (signal, _) in _signals(windows_days).items()}
 
 
+@lru_cache
+def _made(windows_days: tuple[int, ...]) -> Mapping[str, tuple[pl.Expr, frozenset[str]]]:
+    """Per signal how it is made, and the columns it is made of."""
+    made = {name: made.cast(signal.dtype).alias(name) for name, (signal, made) in _signals(windows_days).items()}
+    return {name: (one, frozenset(one.meta.root_names()) - {_DAY}) for name, one in made.items()}
+
+
 def columns(view: View, names: Iterable[str]) -> pl.DataFrame:
     """The named signals for the rows of a view, one line per row in its order, all made in one select."""
-    signals = _signals(view.state.windows.lengths_days)
-    made = {name: signals[name][1].cast(signals[name][0].dtype) for name in names}
-    roots = {root for expression in made.values() for root in expression.meta.root_names()} - {_DAY}
-    raw = view.raw(roots).with_columns(pl.lit(view.day, pl.Int32).alias(_DAY))
-    return raw.select(expression.alias(name) for name, expression in made.items())
+    known = _made(view.state.windows.lengths_days)
+    made = [known[name] for name in names]
+    raw = view.raw(frozenset().union(*(roots for _, roots in made)))
+    return raw.select(expression for expression, _ in made)
