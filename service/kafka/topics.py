@@ -1,5 +1,6 @@
 """Making the topics, and checking that those that are there are as the service needs them."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from service.wire.topics import TopicSpec
 
 # What makes a topic unfit; how long it keeps its records is the operator's to choose.
 _NEEDED = ("cleanup.policy", "message.timestamp.type")
+
+_LOOKS, _LOOK_S = 100, 0.05  # five seconds at most
 
 
 class TopicProblem(Exception):  # noqa: N818 - read by people as a sentence
@@ -33,6 +36,12 @@ async def create_topics(settings: KafkaSettings, specs: Sequence[TopicSpec], rep
             await admin.describe_topics([spec.name for spec in missing])
             return [spec.name for spec in missing]
         answer = (await admin.create_topics([_new(spec, replication) for spec in missing])).to_object()
+        made = _made(answer)
+        await _become_known(admin, made)
+    return made
+
+
+def _made(answer: Mapping[str, Any]) -> list[str]:
     made = []
     for one in answer["topic_errors"]:
         error = kafka.for_code(one["error_code"])
@@ -69,6 +78,14 @@ async def check_topics(settings: KafkaSettings, specs: Sequence[TopicSpec]) -> l
             and (has := configs.get(spec.name, {}).get(name, spec.config[name])) != spec.config[name]
         ]
     return problems
+
+
+async def _become_known(admin: Any, names: Sequence[str]) -> None:  # noqa: ANN401 - aiokafka has no types
+    """Return when the broker tells of topics that it has just made: its answer comes before its own metadata."""
+    for _ in range(_LOOKS):
+        if set(names) <= set(await admin.list_topics()):
+            return
+        await asyncio.sleep(_LOOK_S)
 
 
 def _new(spec: TopicSpec, replication: int) -> NewTopic:

@@ -1,0 +1,40 @@
+"""Topics are made once, as the service needs them, and what is unfit is said with its remedy."""
+
+import pytest
+
+from service.kafka.connection import BrokerMissing, client_options, reach
+from service.kafka.topics import check_topics, create_topics
+from service.settings import KafkaSettings
+from service.wire.topics import Topics, TopicSpec
+
+
+async def test_topics_are_made_once_and_found_fit(kafka_bootstrap: str, unique: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka_bootstrap)
+    specs = Topics(f"{unique}.").specs(3, 40)
+    assert len([line for line in await check_topics(settings, specs) if "is missing" in line]) == len(specs)
+    assert sorted(await create_topics(settings, specs, -1)) == sorted(spec.name for spec in specs)
+    assert await create_topics(settings, specs, -1) == []
+    assert await check_topics(settings, specs) == []
+
+
+async def test_unfit_topics_are_named(kafka_bootstrap: str, unique: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka_bootstrap)
+    topics = Topics(f"{unique}.")
+    await create_topics(settings, [TopicSpec(topics.usage, 2, {}), TopicSpec(topics.decisions, 3, {})], -1)
+    wanted = [spec for spec in topics.specs(3, 40) if spec.name in {topics.usage, topics.decisions}]
+    problems = "\n".join(await check_topics(settings, wanted))
+    assert f"{topics.usage} has 2 partitions, not 3" in problems
+    assert f"{topics.usage} has message.timestamp.type=CreateTime, not LogAppendTime" in problems
+    assert f"{topics.decisions} has cleanup.policy=delete, not compact" in problems
+
+
+async def test_a_missing_broker_is_one_sentence_with_the_remedy() -> None:
+    settings = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+    with pytest.raises(BrokerMissing, match=r"127\.0\.0\.1:1.*CHURN_KAFKA__BOOTSTRAP_SERVERS"):
+        await reach(settings)
+
+
+def test_unreadable_certificates_are_named() -> None:
+    settings = KafkaSettings.model_validate({"security_protocol": "SSL", "ssl_ca_file": "/no/such.pem"})
+    with pytest.raises(BrokerMissing, match=r"CHURN_KAFKA__SSL_CA_FILE=/no/such\.pem"):
+        client_options(settings)
