@@ -47,8 +47,7 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             lifespan="on",
-            log_config=None,  # logging belongs to the process
-            access_log=False,  # paths hold ids of persons
+            log_config=None,  # logging belongs to the process, which hashes the ids in paths
             server_header=False,
             ws="none",
         )
