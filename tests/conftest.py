@@ -3,6 +3,7 @@
 import os
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,12 +11,12 @@ import pytest
 
 from deploy.broker import Broker, running_broker
 
-_missing: dict[str, str] = {}
+_MISSING = "missing: "
 
 
 @pytest.fixture(scope="session")
 def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Bootstrap servers of the one real broker of this run: shared, so make names of your own (`unique`)."""
+    """Bootstrap servers of the one real broker of this test process: shared, so make names of your own (`unique`)."""
     given = os.environ.get("CHURN_TEST_BOOTSTRAP_SERVERS")
     if given:
         yield given
@@ -67,15 +68,15 @@ def lacking(what: str) -> None:
     """End the running test: a failure where all is required, else a skip that the summary lists by name."""
     if os.environ.get("CHURN_TEST_REQUIRE_ALL") == "1":
         pytest.fail(f"missing, and CHURN_TEST_REQUIRE_ALL is set: {what}", pytrace=False)
-    _missing[os.environ.get("PYTEST_CURRENT_TEST", "").removesuffix(" (setup)").removesuffix(" (call)")] = what
-    pytest.skip(f"missing: {what}")
+    pytest.skip(f"{_MISSING}{what}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List what was missing and how many tests that left out, so that nothing is skipped in silence."""
-    if not _missing:
+    skipped = [report.longrepr[2] for report in terminalreporter.getreports("skipped")]
+    missing = Counter(reason.partition(_MISSING)[2] for reason in skipped if _MISSING in reason)
+    if not missing:
         return
     terminalreporter.section("not checked, for want of")
-    for what in sorted(set(_missing.values())):
-        count = sum(1 for missing in _missing.values() if missing == what)
+    for what, count in sorted(missing.items()):
         terminalreporter.write_line(f"{what} ({count} {'test' if count == 1 else 'tests'})")
