@@ -7,11 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from deploy.broker import Broker, running_broker
 
 _MISSING = "missing: "
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("shared", deadline=None)
+hypothesis.settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")

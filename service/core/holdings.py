@@ -1,6 +1,6 @@
 """What a subscriber holds several of, and what follows from it for a day that closes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -129,20 +129,25 @@ class Holdings:
 
     def close(self, day: int) -> None:
         """Derive the figures of a day that closes, from what happened up to it, and drop what is past keeping."""
-        tables = {name: table.frame().lazy() for name, table in self.tables.items()}
         past = pl.col("day") <= day
-        parts = [
-            _bundles(tables["bundles"], day),
-            _bills(tables["bills"].filter(past)),
-            _fees(tables["fees"].filter(past), month_of(day)),
-            _recharges(tables["recharges"].filter(past)),
-            _complaints(tables["complaints"]),
-            _groups(tables["groups"]),
-        ]
-        figures = pl.concat([part.select("row") for part in parts]).unique()
+        makers: dict[str, Callable[[pl.LazyFrame], pl.LazyFrame]] = {
+            "bundles": lambda bundles: _bundles(bundles, day),
+            "bills": lambda bills: _bills(bills.filter(past)),
+            "fees": lambda fees: _fees(fees.filter(past), month_of(day)),
+            "recharges": lambda recharges: _recharges(recharges.filter(past)),
+            "complaints": _complaints,
+            "groups": _groups,
+        }
+        told = {name: self.tables[name].frame() for name in makers}
+        parts = [made(told[name].lazy()) for name, made in makers.items() if not told[name].is_empty()]
+        figures = pl.concat([part.select("row") for part in parts]).unique() if parts else pl.LazyFrame(schema=_ROW)
         for part in parts:
             figures = figures.join(part, on="row", how="left")
-        self.derived = figures.select(pl.col(n).cast(dtype) for n, dtype in DERIVED.items()).sort("row").collect()
+        known = figures.collect_schema().names()
+        columns = [
+            (pl.col(name) if name in known else pl.lit(None)).cast(dtype).alias(name) for name, dtype in DERIVED.items()
+        ]
+        self.derived = figures.select(columns).sort("row").collect()
         if to_date(day).day == 1:
             self._prune(day)
 

@@ -75,7 +75,7 @@ def windows_of(state: State) -> dict[tuple[str, str], int]:
     return {(who, name): value for who, name, value in long.iter_rows()}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(streams(), st.lists(st.integers(1, 9), max_size=12), st.sampled_from(["UTC", "Europe/Berlin", "Asia/Shanghai"]))
 def test_windows_equal_a_plain_sum(events: list[Event], sizes: list[int], zone: str) -> None:
     # The stream strays up to five days; closing waits for three subscribers where time leaps, so lateness stays below.
@@ -88,7 +88,7 @@ def test_windows_equal_a_plain_sum(events: list[Event], sizes: list[int], zone: 
     assert windows_of(state) == plain_windows(events, last, zone, config.windows_days)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(streams(), st.lists(st.integers(1, 9), max_size=12))
 def test_open_days_wait(events: list[Event], sizes: list[int]) -> None:
     config = Config(windows_days=(1, 7), horizon_days=60)

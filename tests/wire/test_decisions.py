@@ -35,7 +35,7 @@ def test_no_records_are_no_decisions() -> None:
     assert read.contacts.schema == pl.Schema(CONTACTS)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(LINES, CONTACT_LISTS, DAYS | st.none(), st.integers(0, 2**62), st.integers(0, 2**62))
 def test_a_turn_comes_back_as_it_was(
     lines: list[dict[str, Any]], lists: dict[Any, list[Any]], day: DayRecord | None, cursor: int, feedback: int

@@ -45,7 +45,7 @@ def accounted(records: Sequence[Record], found: Decoded) -> bool:
     return len(records) == rows.height + len(found.rejects) + found.ignored.total()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(VALUES, KEYS, HEADERS, st.integers(-(10**6), 2**62)), max_size=8))
 def test_nothing_raises_and_nothing_is_lost(
     drawn: list[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...], int]],

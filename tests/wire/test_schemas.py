@@ -74,7 +74,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_contract_and_reader_agree(data: st.DataObject) -> None:
     event_type = data.draw(st.sampled_from(list(BODIES)))
