@@ -13,7 +13,7 @@ UNKNOWN_DAY = np.iinfo(np.int32).min
 UNKNOWN_AMOUNT = np.iinfo(np.int64).min
 _LONG_AGO = np.iinfo(np.int64).min
 _FIRST_ROWS = 1024
-_GROWTH = 1.5
+_GROWTH = 1.25
 
 PORTING = ("none", "queried", "code_issued", "requested", "ported")
 
@@ -51,13 +51,19 @@ _PLAIN: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 
 
+def _untold(name: str, room: int) -> np.ndarray:
+    dtype, fill = _FILL[name]
+    return np.broadcast_to(np.array(fill, dtype), room)
+
+
 @dataclass(slots=True)
 class Attributes:
-    """Columns by name, each as long as there is room for rows; texts are numbers of a vocabulary of their own."""
+    """Columns by name, each as long as there is room for rows; texts are numbers of a vocabulary of their own.
 
-    columns: dict[str, np.ndarray] = field(
-        default_factory=lambda: {name: np.empty(0, dtype) for name, (dtype, _) in _FILL.items()}
-    )
+    What no record ever told takes no memory: until the first write a column is one value, seen `room` times.
+    """
+
+    columns: dict[str, np.ndarray] = field(default_factory=lambda: {name: _untold(name, 0) for name in _FILL})
     vocabularies: dict[str, StringIndex] = field(default_factory=lambda: {name: StringIndex() for name in TEXTS})
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -66,7 +72,8 @@ class Attributes:
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        return sum(c.nbytes for c in self.columns.values()) + sum(v.nbytes for v in self.vocabularies.values())
+        told = sum(column.nbytes for column in self.columns.values() if column.flags.writeable)
+        return told + sum(vocabulary.nbytes for vocabulary in self.vocabularies.values())
 
     def grow(self, rows: int) -> None:
         """Make room for `rows` rows; amortised."""
@@ -74,10 +81,16 @@ class Attributes:
         if rows <= have:
             return
         room = max(rows, int(have * _GROWTH), _FIRST_ROWS)
-        for name, (dtype, fill) in _FILL.items():
-            grown = np.full(room, fill, dtype)
-            grown[:have] = self.columns[name]
-            self.columns[name] = grown
+        for name, former in self.columns.items():
+            self.columns[name] = _untold(name, room)
+            if former.flags.writeable:
+                self.writable(name)[:have] = former
+
+    def writable(self, name: str) -> np.ndarray:
+        """A column to write to."""
+        if not self.columns[name].flags.writeable:
+            self.columns[name] = self.columns[name].copy()
+        return self.columns[name]
 
     def texts(self, name: str, rows: np.ndarray) -> pl.Series:
         """The texts of an attribute for `rows`, null where unknown."""
@@ -90,8 +103,10 @@ class Attributes:
     def restore(self, frame: pl.DataFrame, vocabularies: Mapping[str, pl.Series]) -> None:
         """The inverse of `frame` and of the vocabularies' strings."""
         self.grow(frame.height)
-        for name in self.columns:
-            self.columns[name][: frame.height] = frame[name].to_numpy()
+        for name, (_, fill) in _FILL.items():
+            values = frame[name].to_numpy()
+            if (values != fill).any():
+                self.writable(name)[: frame.height] = values
         self.vocabularies = {name: StringIndex.of(vocabularies[name]) for name in TEXTS}
 
     def apply(self, frames: Mapping[str, pl.DataFrame]) -> None:
@@ -129,14 +144,14 @@ class Attributes:
 
     def see(self, rows: np.ndarray, days: np.ndarray) -> None:
         """Remember the earliest day of each row."""
-        seen = self.columns["first_seen"]
+        seen = self.writable("first_seen")
         fresh = rows[seen[rows] == UNKNOWN_DAY]
         seen[fresh] = np.iinfo(np.int32).max
         np.minimum.at(seen, rows, days)
 
     def note_outgoing(self, day: int, rows: np.ndarray) -> None:
         """Remember that distinct `rows` were active on a day."""
-        last = self.columns["last_outgoing"]
+        last = self.writable("last_outgoing")
         last[rows] = np.maximum(last[rows], day)
 
     def _profile(self, frame: pl.DataFrame) -> None:
@@ -164,13 +179,13 @@ class Attributes:
         news = told.filter(pl.col("code") != pl.col("before"))
         self._set(_latest(told), "status_us", {"status": "code"})
         last_news = news.group_by("row", maintain_order=True).last()
-        self.columns["status_since"][last_news["row"].to_numpy()] = last_news["day"].to_numpy()
+        self.writable("status_since")[last_news["row"].to_numpy()] = last_news["day"].to_numpy()
 
     def _latest_day(self, frame: pl.DataFrame, day_column: str, told: Mapping[str, str]) -> None:
         latest = _latest(frame)
         rows = latest["row"].to_numpy()
         latest = latest.filter(pl.col("day") >= pl.Series(self.columns[day_column][rows]))
-        self.columns[day_column][latest["row"].to_numpy()] = latest["day"].to_numpy()
+        self.writable(day_column)[latest["row"].to_numpy()] = latest["day"].to_numpy()
         for name, source in told.items():
             self._write(name, latest["row"].to_numpy(), latest[source], clear=False)
 
@@ -178,7 +193,7 @@ class Attributes:
         """Write one line per row where it is not older than what stands; an absent field leaves that, or clears it."""
         latest = self._current(latest, time)
         rows = latest["row"].to_numpy()
-        self.columns[time][rows] = latest["occurred_us"].to_numpy()
+        self.writable(time)[rows] = latest["occurred_us"].to_numpy()
         for name, source in told.items():
             self._write(name, rows, latest[source], clear=clear)
 
@@ -191,7 +206,7 @@ class Attributes:
         if values.null_count():
             present = values.is_not_null().to_numpy()
             if clear:
-                self.columns[name][rows[~present]] = fill
+                self.writable(name)[rows[~present]] = fill
             rows, values = rows[present], values.drop_nulls()
         if not rows.size:
             return
@@ -199,7 +214,7 @@ class Attributes:
             numbers = self.vocabularies[name].intern(values)
         else:
             numbers = values.cast(pl.Int32).to_numpy() if values.dtype == pl.Date else values.to_numpy()
-        self.columns[name][rows] = numbers.astype(dtype)
+        self.writable(name)[rows] = numbers.astype(dtype)
 
 
 def _latest(frame: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,8 @@ from service.core.turn import CONTACTS, TRANSITIONS
 
 OPEN = ("raised", "acknowledged")
 _MOST_CHUNKS = 64
+_WORD_BITS = 64
+_GROWTH = 1.25
 _NO_TRANSITIONS = pl.DataFrame(schema=TRANSITIONS)
 _EPISODES = {"row": pl.Int32(), **{name: dtype for name, dtype in TRANSITIONS.items() if name != "transition"}}
 
@@ -30,17 +32,27 @@ class Episodes:
 
     frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_EPISODES))
     contacts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONTACTS))
-    _open: dict[str, np.ndarray] = field(default_factory=dict)  # rule -> one flag per row
+    # Which rules a row has an open episode of: a rule's place is a bit of a word (uint64) per row.
+    _places: dict[str, int] = field(default_factory=dict)
+    _open: list[np.ndarray] = field(default_factory=list)
 
-    def open_rows(self, rule: str, rows: int) -> np.ndarray:
-        """Flags (bool, `rows` of them): has the row an open episode of the rule?"""
-        flags = self._open.get(rule)
-        if flags is None or flags.size < rows:
-            grown = np.zeros(max(rows, 1024, 0 if flags is None else int(flags.size * 1.5)), bool)
-            if flags is not None:
-                grown[: flags.size] = flags
-            self._open[rule] = flags = grown
-        return flags[:rows]
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        frames = int(self.frame.estimated_size()) + int(self.contacts.estimated_size())
+        return frames + sum(words.nbytes for words in self._open)
+
+    def has_open(self, rule: str, rows: np.ndarray) -> np.ndarray:
+        """Flags (bool): has the row an open episode of the rule?"""
+        place = self._places.get(rule)
+        if place is None:
+            return np.zeros(rows.size, bool)
+        word, bit = divmod(place, _WORD_BITS)
+        held = self._open[word]
+        inside = rows < held.size
+        flags = np.zeros(rows.size, bool)
+        flags[inside] = (held[rows[inside]] >> np.uint64(bit)) & np.uint64(1) == 1
+        return flags
 
     def known(self, ids: pl.Series) -> pl.Series:
         """True where an episode of that id exists, open or not."""
@@ -84,19 +96,33 @@ class Episodes:
         """Take over what was read back: `episodes` has the columns of TRANSITIONS but `transition`."""
         self.frame = episodes.with_columns(row=pl.Series(rows, dtype=pl.Int32)).select(list(_EPISODES))
         self.contacts = contacts
-        self._open = {}
+        self._places, self._open = {}, []
         self._flag(self.frame.filter(pl.col("state").is_in(OPEN)), value=True)
 
     def _flag(self, lines: pl.DataFrame, *, value: bool) -> None:
         """Note of lines (columns rule and row) whether the row has an open episode of the rule."""
         for (rule,), part in lines.select("rule", "row").partition_by("rule", as_dict=True).items():
             rows = part["row"].to_numpy()
-            self.open_rows(str(rule), int(rows.max()) + 1)
-            self._open[str(rule)][rows] = value
+            word, bit = divmod(self._places.setdefault(str(rule), len(self._places)), _WORD_BITS)
+            while word >= len(self._open):
+                self._open.append(np.zeros(0, np.uint64))
+            self._open[word] = _grown(self._open[word], int(rows.max()) + 1)
+            if value:
+                self._open[word][rows] |= np.uint64(1 << bit)
+            else:
+                self._open[word][rows] &= ~np.uint64(1 << bit)
 
     def _append(self, rows: np.ndarray, raised: pl.DataFrame) -> None:
         lines = raised.with_columns(row=pl.Series(rows, dtype=pl.Int32)).select(list(_EPISODES))
         self.frame = pl.concat([self.frame, lines], rechunk=self.frame.n_chunks() > _MOST_CHUNKS)
+
+
+def _grown(words: np.ndarray, rows: int) -> np.ndarray:
+    if rows <= words.size:
+        return words
+    grown = np.zeros(max(rows, int(words.size * _GROWTH)), words.dtype)
+    grown[: words.size] = words
+    return grown
 
 
 def empty_transitions() -> pl.DataFrame:

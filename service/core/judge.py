@@ -1,6 +1,8 @@
 """Rules over rows: who meets them at the close of a day or on a record's arrival, and whose episodes end."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -34,17 +36,35 @@ def event_rules(rulebook: Rulebook) -> tuple[Rule, ...]:
     return tuple(rule for rule in rulebook.rules if rule.on and rule.status != "deprecated")
 
 
-def judge_close(state: State, rulebook: Rulebook, cut: int, *, standing: bool) -> pl.DataFrame:
+@dataclass(slots=True)
+class Found:
+    """Who meets, and who no longer meets, each daily rule: rows (int32), found slice by slice of a shard."""
+
+    met: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
+    over: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
+
+
+def judge_rows(state: State, rules: Sequence[Rule], rows: np.ndarray, found: Found) -> None:
+    """Judge the daily rules for some rows, which have the day behind them; changes nothing."""
+    if not rules or not rows.size:
+        return
+    verdicts = _verdicts(View(state, rows), rules)
+    for rule in rules:
+        held = state.episodes.has_open(rule.id, rows)
+        for flags, into in (
+            (verdicts[f"{rule.id}:when"] & ~held, found.met),
+            (verdicts[f"{rule.id}:clear"] & held, found.over),
+        ):
+            if flags.any():
+                into[rule.id].append(rows[flags])
+
+
+def conclude(state: State, rulebook: Rulebook, found: Found, cut: int, *, standing: bool) -> pl.DataFrame:
     """End and open episodes for the day just closed; returns the transitions."""
     day = state.closed_day or 0
     close = Close(day, state.due_us(day) - state.config.grace_us, cut)
-    parts = [_expire(state, event_rules(rulebook), close)]
-    rules = daily_rules(rulebook)
-    rows = np.arange(len(state.roster), dtype=np.int32)
-    if rules and rows.size:
-        verdicts = _verdicts(View(state, rows), rules)
-        parts.append(_recover(state, rules, verdicts, close))
-        parts.append(open_episodes(state, _newly_met(state, rules, verdicts, close), standing=standing))
+    parts = [_expire(state, event_rules(rulebook), close), _recover(state, found, close)]
+    parts.append(open_episodes(state, _newly_met(state, daily_rules(rulebook), found, close), standing=standing))
     return stack(parts)
 
 
@@ -68,23 +88,16 @@ def judge_events(state: State, rules: Sequence[Rule], event_type: str, events: p
     met = []
     for rule in rules:
         true = evaluate(signals, rule.when.fill_null(value=False), rows.size).to_numpy()
-        fresh = np.flatnonzero(true & ~state.episodes.open_rows(rule.id, len(state.roster))[rows])
+        fresh = np.flatnonzero(true & ~state.episodes.has_open(rule.id, rows))
         _, first = np.unique(rows[fresh], return_index=True)
         if first.size:
             met.append((rule, cases.take(np.sort(fresh[first]))))
     return [open_episodes(state, met, standing=False)]
 
 
-def _newly_met(
-    state: State, rules: Sequence[Rule], verdicts: dict[str, np.ndarray], close: Close
-) -> list[tuple[Rule, Cases]]:
-    """Per rule who meets it and has no open episode of it."""
-    count = len(state.roster)
-    fresh = [
-        (rule, np.flatnonzero(verdicts[f"{rule.id}:when"] & ~state.episodes.open_rows(rule.id, count)))
-        for rule in rules
-    ]
-    fresh = [(rule, rows.astype(np.int32)) for rule, rows in fresh if rows.size]
+def _newly_met(state: State, rules: Sequence[Rule], found: Found, close: Close) -> list[tuple[Rule, Cases]]:
+    """The cases of each rule that was newly met."""
+    fresh = [(rule, np.concatenate(found.met[rule.id])) for rule in rules if rule.id in found.met]
     if not fresh:
         return []
     # Only those who meet a rule need what else rules name: evidence, severity, words.
@@ -112,13 +125,11 @@ def _verdicts(view: View, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
     return {name: np.broadcast_to(made[name].to_numpy(), view.rows.size) for name in wanted}
 
 
-def _recover(state: State, rules: Sequence[Rule], verdicts: dict[str, np.ndarray], close: Close) -> pl.DataFrame:
-    over = []
-    for rule in rules:
-        clear = verdicts[f"{rule.id}:clear"]
-        rows = np.flatnonzero(clear & state.episodes.open_rows(rule.id, clear.size)).astype(np.int32)
-        if rows.size:
-            over.append(pl.DataFrame({"row": rows}).with_columns(rule=pl.lit(rule.id)))
+def _recover(state: State, found: Found, close: Close) -> pl.DataFrame:
+    over = [
+        pl.DataFrame({"row": np.concatenate(parts)}).with_columns(rule=pl.lit(rule))
+        for rule, parts in found.over.items()
+    ]
     if not over:
         return empty_transitions()
     frame = state.episodes.frame.filter(pl.col("state") != "resolved")

@@ -45,14 +45,14 @@ def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.
     today = _last_day(state)
     return {
         "subscriber_id": subscriber_id,
-        "as_of": _as_of(state),
+        "as_of": _as_of(state, row),
         **_profile(state, row),
         **_account(state, row, view, tables),
         **_ties(tables, today),
         "month_to_date": _month_to_date(state, row, tables, today),
         "segment": _segment(state, row),
         "windows": _windows(view),
-        "days_silent": int(columns(view, ["days_silent"]).item()) if state.closed_day is not None else None,
+        "days_silent": int(columns(view, ["days_silent"]).item()) if _closed(state, row) is not None else None,
         "contacts": _contacts(state, subscriber_id),
         "offers": _offers(mine, rulebook),
         "warnings": {
@@ -77,10 +77,16 @@ def _last_day(state: State) -> int:
     return max(int(state.days_of(np.array([state.watermark.us]))[0]), state.closed_day or 0)
 
 
-def _as_of(state: State) -> dict[str, Any]:
+def _closed(state: State, row: int) -> int | None:
+    """The last day that a row has behind it."""
+    return None if state.closed_day is None else int(state.closed_days(np.array([row]))[0])
+
+
+def _as_of(state: State, row: int) -> dict[str, Any]:
+    closed = _closed(state, row)
     return {
         "cursor": state.cursor,
-        "closed_day": None if state.closed_day is None else _iso(state.closed_day),
+        "closed_day": None if closed is None else _iso(closed),
         "watermark_us": state.watermark.us,
     }
 
@@ -263,8 +269,8 @@ def _day(state: State, name: str, row: int) -> str | None:
 
 
 def _since(state: State, name: str, row: int) -> int | None:
-    day = int(state.attributes[name][row])
-    return None if day == UNKNOWN_DAY or state.closed_day is None else state.closed_day - day
+    day, closed = int(state.attributes[name][row]), _closed(state, row)
+    return None if day == UNKNOWN_DAY or closed is None else closed - day
 
 
 def _amount(state: State, name: str, row: int) -> int | None:

@@ -19,21 +19,21 @@ _FULL_MONTHS = 2
 _MONTH_DAYS = 30
 
 
-def assign(state: State, bands: Sequence[SegmentBands]) -> None:
-    """Set every subscriber's segment as of the closed day, with the one before and the day since when."""
-    rows = np.arange(len(state.roster), dtype=np.int32)
+def assign(state: State, bands: Sequence[SegmentBands], rows: np.ndarray, day: int) -> None:
+    """Set the segments of distinct rows as of `day`, which they have just closed: now, before, and since when."""
     if not bands or rows.size == 0:
         return
-    view = View(state, rows)
-    codes = _codes(view, bands)
+    codes = _codes(View(state, rows), bands, day)
     attributes = state.attributes
-    changed = np.flatnonzero(codes != attributes["segment"][rows])
-    attributes["segment_before"][changed] = attributes["segment"][changed]
-    attributes["segment"][changed] = codes[changed]
-    attributes["segment_since"][changed] = view.day
+    news = codes != attributes["segment"][rows]
+    changed = rows[news]
+    if changed.size:
+        attributes.writable("segment_before")[changed] = attributes["segment"][changed]
+        attributes.writable("segment")[changed] = codes[news]
+        attributes.writable("segment_since")[changed] = day
 
 
-def _codes(view: View, bands: Sequence[SegmentBands]) -> np.ndarray:
+def _codes(view: View, bands: Sequence[SegmentBands], day: int) -> np.ndarray:
     codes = np.full(view.rows.size, STABLE, np.int8)
     trends = [_trend(view, band) for band in bands]
     # The weakest claim is written first: declining, then up, then warned; within a trend the last measure first.
@@ -42,7 +42,7 @@ def _codes(view: View, bands: Sequence[SegmentBands]) -> np.ndarray:
     for level in (_UP, _WARNED):
         for rank, trend in reversed(list(enumerate(trends, start=1))):
             codes[trend == level] = level * 10 + rank
-    codes[~_eligible(view)] = NOT_ELIGIBLE
+    codes[~_eligible(view, day)] = NOT_ELIGIBLE
     status = view.state.attributes["status"][view.rows]
     codes[np.isin(status, [STATUSES.index(name) for name in _LOST_STATUSES])] = LOST
     return codes
@@ -50,8 +50,8 @@ def _codes(view: View, bands: Sequence[SegmentBands]) -> np.ndarray:
 
 def _trend(view: View, band: SegmentBands) -> np.ndarray:
     windows = view.state.windows
-    now = windows.current(band.measure, band.window_days)[view.rows]
-    before = windows.before(band.measure, band.window_days)[view.rows] / 2
+    now = windows.current(band.measure, band.window_days, view.rows)
+    before = windows.before(band.measure, band.window_days, view.rows) / 2
     has = before > 0
     ratio = np.divide(now, before, out=np.ones(now.size), where=has) - 1
     trend = np.full(now.size, STABLE, np.int8)
@@ -61,16 +61,16 @@ def _trend(view: View, band: SegmentBands) -> np.ndarray:
     return trend
 
 
-def _eligible(view: View) -> np.ndarray:
+def _eligible(view: View, day: int) -> np.ndarray:
     """Activated at least two full months before, charged in this one, in normal status."""
     attributes = view.state.attributes
     activated = attributes["activated_on"][view.rows]
     since = np.where(activated == UNKNOWN_DAY, attributes["first_seen"][view.rows], activated)
-    month = month_of(view.day) - _FULL_MONTHS
-    latest = to_day(to_date(view.day).replace(year=month // 12, month=month % 12 + 1, day=1))
+    month = month_of(day) - _FULL_MONTHS
+    latest = to_day(to_date(day).replace(year=month // 12, month=month % 12 + 1, day=1))
     month_long = min(view.state.windows.lengths_days, key=lambda days: abs(days - _MONTH_DAYS))
     charged = columns(view, ["fee_month"])["fee_month"].to_numpy() > 0
-    charged |= view.state.windows.current("spend", month_long)[view.rows] > 0
+    charged |= view.state.windows.current("spend", month_long, view.rows) > 0
     normal = attributes["status"][view.rows] == STATUSES.index("normal")
     eligible: np.ndarray = (since < latest) & charged & normal
     return eligible

@@ -28,20 +28,15 @@ class Signal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Some rows of a state, as of its last closed day."""
+    """Some rows of a state, each as of its last closed day."""
 
     state: State
     rows: np.ndarray
 
-    @property
-    def day(self) -> int:
-        """The last closed day."""
-        return -1 if self.state.closed_day is None else self.state.closed_day
-
     def raw(self, names: Iterable[str]) -> pl.DataFrame:
         """Columns as the state keeps them, one line per row: sums, attributes (texts as text), derived figures."""
         wanted = sorted(names)
-        standing = {_ROW: self.rows.astype(np.int32), _DAY: np.full(self.rows.size, self.day, np.int32)}
+        standing = {_ROW: self.rows.astype(np.int32), _DAY: self.state.closed_days(self.rows)}
         frame = pl.DataFrame(standing | {name: self._own(name) for name in wanted if name not in DERIVED})
         derived = [name for name in wanted if name in DERIVED]
         if derived:
@@ -62,8 +57,7 @@ class View:
         is_before = name.endswith("_before")
         measure, _, days = name.removesuffix("_before").rpartition("_")
         sums = windows.before if is_before else windows.current
-        summed: np.ndarray = sums(measure, int(days.removesuffix("d")))[self.rows]
-        return summed
+        return sums(measure, int(days.removesuffix("d")), self.rows)
 
 
 def _known_day(name: str) -> pl.Expr:

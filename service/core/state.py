@@ -55,6 +55,7 @@ class State:
     watermark: Watermark = field(default_factory=Watermark)
     episodes: Episodes = field(default_factory=Episodes)
     closed_day: int | None = None
+    moving: tuple[int, int] | None = None  # while a day closes: the day, and how many rows have it behind them
     judged: bool = False  # whether any close was judged here before: what is true at the first is standing
     cursor: int = 0
     feedback_cursor: int = 0
@@ -79,12 +80,20 @@ class State:
     @property
     def nbytes(self) -> int:
         """Memory held by all columns, in bytes; repeats apart."""
-        parts = (self.windows, self.roster, self.attributes, self.holdings, self.panes)
+        parts = (self.windows, self.roster, self.attributes, self.holdings, self.panes, self.episodes)
         return sum(part.nbytes for part in parts)
 
     def days_of(self, times_us: np.ndarray) -> np.ndarray:
         """Local days of instants."""
         return local_days(times_us, self.config.zone)
+
+    def closed_days(self, rows: np.ndarray) -> np.ndarray:
+        """The last closed day (int32) of each row: while a day closes, some have it behind them and some have not."""
+        days = np.full(rows.size, -1 if self.closed_day is None else self.closed_day, np.int32)
+        if self.moving is not None:
+            day, moved = self.moving
+            days[rows < moved] = day
+        return days
 
     def due_us(self, day: int) -> int:
         """The watermark at which a day closes: its end and the grace."""

@@ -4,8 +4,10 @@ records ──► split where the watermark closes a day ──► apply, event 
                       └─► close the day ──► judge ──► Turns, one per slice
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,7 +17,7 @@ from service.core.calendar import to_date
 from service.core.episodes import empty_transitions, stack
 from service.core.events import Batch
 from service.core.hashing import hash64
-from service.core.judge import event_rules, judge_close
+from service.core.judge import Found, conclude, daily_rules, event_rules, judge_rows
 from service.core.raising import orders_of
 from service.core.rules import Rulebook
 from service.core.segments import assign
@@ -23,9 +25,21 @@ from service.core.state import State
 from service.core.turn import CONTACTS, LATE, Counts, DayRecord, Turn
 
 SLICE = 4000  # transitions a slice is planned for; a transaction carries at most 5,000
+SLICE_ROWS = 1 << 15  # rows that a close moves on while nobody may read
+
+# What is done in it only reads: whoever waits to read may do so meanwhile.
+Aside = Callable[[], AbstractContextManager[None]]
 
 
-def step(state: State, rulebook: Rulebook, batch: Batch) -> list[Turn]:
+class Due(NamedTuple):
+    """A day that is due, the offset before which its close lies, and what brought it about."""
+
+    day: int
+    cut: int
+    cause: str
+
+
+def step(state: State, rulebook: Rulebook, batch: Batch, aside: Aside = nullcontext) -> list[Turn]:
     """Take a batch into the state; returns the turns to publish, in order, each in a transaction of its own."""
     turns: list[Turn] = []
     start = 0
@@ -33,30 +47,30 @@ def step(state: State, rulebook: Rulebook, batch: Batch) -> list[Turn]:
         if at > start:
             turns.append(_apply(state, rulebook, batch, (start, at), cut))
             start = at
-        turns += close(state, rulebook, day, cut, "watermark")
+        turns += close(state, rulebook, Due(day, cut, "watermark"), aside)
     turns.append(_apply(state, rulebook, batch, (start, batch.common.height), batch.end))
     return turns
 
 
-def close_through(state: State, rulebook: Rulebook, day: int, cause: str) -> list[Turn]:
+def close_through(state: State, rulebook: Rulebook, day: int, cause: str, aside: Aside = nullcontext) -> list[Turn]:
     """Close every day up to and including `day` at the present cursor: a clock or the end of the input says so."""
     if state.closed_day is None:
         return []
     return [
         turn
         for due in range(state.closed_day + 1, day + 1)
-        for turn in close(state, rulebook, due, state.cursor, cause)
+        for turn in close(state, rulebook, Due(due, state.cursor, cause), aside)
     ]
 
 
-def close(state: State, rulebook: Rulebook, day: int, cut: int, cause: str) -> list[Turn]:
+def close(state: State, rulebook: Rulebook, due: Due, aside: Aside = nullcontext) -> list[Turn]:
     """Close one day and judge it; the transitions come in slices that each advance the day record."""
-    state.cursor = cut
-    close_quietly(state, day)
-    transitions = judge_close(state, rulebook, cut, standing=not state.judged)
-    slices = max(1, -(-transitions.height // SLICE))
-    record = DayRecord(day=day, cut=cut, cause=cause, rulebook=rulebook.hash, slices=slices, slices_done=0)
-    return _publish_close(state, transitions, record)
+    state.cursor = due.cut
+    found, rules = Found(), daily_rules(rulebook)
+    for rows in _moved(state, due.day):
+        with aside():
+            judge_rows(state, rules, rows, found)
+    return _told(state, rulebook, found, DayRecord(due.day, due.cut, due.cause, rulebook.hash, 0, 0), aside)
 
 
 def resume(state: State, rulebook: Rulebook) -> list[Turn]:
@@ -64,21 +78,47 @@ def resume(state: State, rulebook: Rulebook) -> list[Turn]:
     record = state.last_close
     if record is None or record.slices_done >= record.slices:
         return []
-    transitions = judge_close(state, rulebook, record.cut, standing=not state.judged)
-    return _publish_close(state, transitions, record)
+    found, rules = Found(), daily_rules(rulebook)
+    for rows in _slices_of_rows(state):
+        judge_rows(state, rules, rows, found)
+    return _told(state, rulebook, found, record, nullcontext)
 
 
 def close_quietly(state: State, day: int) -> None:
     """Move windows, figures and segments on to the end of `day`, judging no rule."""
-    pane = state.panes.total(day)
-    state.windows.close(day, state.panes)
-    active = pane.filter(pl.col("outgoing") > 0)["row"].to_numpy()
-    state.attributes.note_outgoing(day, active)
+    for _ in _moved(state, day):
+        pass
+
+
+def _moved(state: State, day: int) -> Iterator[np.ndarray]:
+    """Move rows on to the end of `day`, a slice after another; each is yielded when it stands there."""
+    moves = state.windows.moves(day, state.panes)
     state.holdings.close(day)
-    state.closed_day = day
-    assign(state, state.config.bands)
+    for rows in _slices_of_rows(state):
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        state.windows.close(moves, first, last)
+        pane = moves.of(0, first, last)
+        state.attributes.note_outgoing(day, pane.filter(pl.col("outgoing") > 0)["row"].to_numpy())
+        state.moving = (day, last)
+        assign(state, state.config.bands, rows, day)
+        yield rows
+    state.closed_day, state.moving = day, None
     state.repeats.forget(day - state.config.longest_horizon_days)
     state.panes.forget(day - state.windows.reach_days)
+
+
+def _slices_of_rows(state: State) -> Iterator[np.ndarray]:
+    count = len(state.roster)
+    for first in range(0, count, SLICE_ROWS):
+        yield np.arange(first, min(first + SLICE_ROWS, count), dtype=np.int32)
+
+
+def _told(state: State, rulebook: Rulebook, found: Found, record: DayRecord, aside: Aside) -> list[Turn]:
+    with aside():
+        transitions = conclude(state, rulebook, found, record.cut, standing=not state.judged)
+    if not record.slices:
+        record = replace(record, slices=max(1, -(-transitions.height // SLICE)))
+    return _publish_close(state, transitions, record)
 
 
 def retrace(state: State, batch: Batch, cuts: Mapping[int, int]) -> None:

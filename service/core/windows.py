@@ -4,31 +4,48 @@ closed day D, window of w days:     D-3w+1 ......... D-w | D-w+1 ... D
                                     `before` (2w days)     `current`
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from service.core.measures import MEASURES
 from service.core.panes import Panes
+from service.core.sums import Sums
 
-_GROWTH = 1.5
+_GROWTH = 1.25
 _FIRST_ROWS = 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """The days (columns of PANE, ascending by row) that enter or leave a window when `day` closes."""
+
+    day: int
+    totals: Mapping[int, pl.DataFrame]
+
+    def of(self, ago: int, first: int, last: int) -> pl.DataFrame:
+        """The lines of the day so many days ago for the rows of [first, last)."""
+        total = self.totals[self.day - ago]
+        begin, end = (int(total["row"].search_sorted(row)) for row in (first, last))
+        return total.slice(begin, end - begin)
+
+
 class Windows:
-    """Integer sums, shape (measures, windows, rows); days enter and leave at each close, late records in between."""
+    """Integer sums by measure, window and row; days enter and leave at each close, late records in between."""
 
     def __init__(self, lengths_days: Sequence[int]) -> None:
         self.lengths_days = tuple(lengths_days)
-        shape = (len(MEASURES), len(self.lengths_days), 0)
-        self._current = np.zeros(shape, np.int64)
-        self._before = np.zeros(shape, np.int64)
+        self._room = 0
+        lines = len(self.lengths_days)
+        self._current = {measure: Sums(lines) for measure in MEASURES}
+        self._before = {measure: Sums(lines) for measure in MEASURES}
 
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        return self._current.nbytes + self._before.nbytes
+        return sum(sums.nbytes for all_sums in (self._current, self._before) for sums in all_sums.values())
 
     @property
     def reach_days(self) -> int:
@@ -37,28 +54,34 @@ class Windows:
 
     def grow(self, rows: int) -> None:
         """Make room for `rows` rows; amortised."""
-        have = self._current.shape[2]
-        if rows > have:
-            more = max(rows, int(have * _GROWTH), _FIRST_ROWS) - have
-            self._current = np.pad(self._current, ((0, 0), (0, 0), (0, more)))
-            self._before = np.pad(self._before, ((0, 0), (0, 0), (0, more)))
+        if rows > self._room:
+            self._room = max(rows, int(self._room * _GROWTH), _FIRST_ROWS)
+            for sums in (*self._current.values(), *self._before.values()):
+                sums.grow(self._room)
 
-    def current(self, measure: str, days: int) -> np.ndarray:
-        """The sums (int64, one per row) of a window's own days."""
-        return self._current[self._at(measure, days)]  # type: ignore[no-any-return]  # numpy types an index as Any
+    def current(self, measure: str, days: int, rows: np.ndarray | slice) -> np.ndarray:
+        """The sums (int64) of a window's own days, of some rows."""
+        return self._current[measure].take(self.lengths_days.index(days), rows)
 
-    def before(self, measure: str, days: int) -> np.ndarray:
-        """The sums (int64, one per row) of the twice as many days before a window's own."""
-        return self._before[self._at(measure, days)]  # type: ignore[no-any-return]  # numpy types an index as Any
+    def before(self, measure: str, days: int, rows: np.ndarray | slice) -> np.ndarray:
+        """The sums (int64) of the twice as many days before a window's own, of some rows."""
+        return self._before[measure].take(self.lengths_days.index(days), rows)
 
-    def close(self, day: int, panes: Panes) -> None:
-        """Move every window on by the day that closes."""
+    def moves(self, day: int, panes: Panes) -> "Moves":
+        """What the close of `day` brings in and out of each window."""
+        return Moves(day, {at: panes.total(at) for at in self._turning(day)})
+
+    def close(self, moves: "Moves", first: int, last: int) -> None:
+        """Move every window of the rows of [first, last) on by the day that closes."""
         for at, days in enumerate(self.lengths_days):
-            self._add(self._current, at, panes.total(day), 1)
-            leaving = panes.total(day - days)
+            self._add(self._current, at, moves.of(0, first, last), 1)
+            leaving = moves.of(days, first, last)
             self._add(self._current, at, leaving, -1)
             self._add(self._before, at, leaving, 1)
-            self._add(self._before, at, panes.total(day - 3 * days), -1)
+            self._add(self._before, at, moves.of(3 * days, first, last), -1)
+
+    def _turning(self, day: int) -> set[int]:
+        return {day, *(day - times * days for days in self.lengths_days for times in (1, 3))}
 
     def correct(self, day: int, piece: pl.DataFrame, closed_day: int) -> None:
         """Add late usage (columns of PANE, one line per row) of an already closed day to each window that holds it."""
@@ -69,31 +92,30 @@ class Windows:
             elif age < 3 * days:
                 self._add(self._before, at, piece, 1)
 
-    def _add(self, sums: np.ndarray, at: int, piece: pl.DataFrame, sign: int) -> None:
+    def _add(self, sums: Mapping[str, Sums], at: int, piece: pl.DataFrame, sign: int) -> None:
         if piece.is_empty():
             return
         rows = piece["row"].to_numpy()
-        for number, measure in enumerate(MEASURES):
-            sums[number, at, rows] += sign * piece[measure].to_numpy()
-
-    def _at(self, measure: str, days: int) -> tuple[int, int]:
-        return list(MEASURES).index(measure), self.lengths_days.index(days)
+        for measure in MEASURES:
+            sums[measure].add(at, rows, sign * piece[measure].to_numpy())
 
     def frame(self, rows: int) -> pl.DataFrame:
         """All sums of the first `rows` rows, columns `<measure>_<days>d` and `<measure>_<days>d_before`."""
+        every = slice(0, rows)
         return pl.DataFrame(
             {
-                f"{measure}_{days}d{suffix}": sums[number, at, :rows].copy()
-                for number, measure in enumerate(MEASURES)
-                for at, days in enumerate(self.lengths_days)
-                for suffix, sums in (("", self._current), ("_before", self._before))
+                f"{measure}_{days}d{suffix}": sums(measure, days, every)
+                for measure in MEASURES
+                for days in self.lengths_days
+                for suffix, sums in (("", self.current), ("_before", self.before))
             }
         )
 
     def restore(self, frame: pl.DataFrame) -> None:
         """The inverse of `frame`."""
         self.grow(frame.height)
-        for number, measure in enumerate(MEASURES):
+        rows = np.arange(frame.height)
+        for measure in MEASURES:
             for at, days in enumerate(self.lengths_days):
-                self._current[number, at, : frame.height] = frame[f"{measure}_{days}d"].to_numpy()
-                self._before[number, at, : frame.height] = frame[f"{measure}_{days}d_before"].to_numpy()
+                self._current[measure].add(at, rows, frame[f"{measure}_{days}d"].to_numpy())
+                self._before[measure].add(at, rows, frame[f"{measure}_{days}d_before"].to_numpy())

@@ -17,6 +17,7 @@ from service.core.record import describe
 from service.core.rules import Roll, Rulebook
 from service.core.signals import View, columns
 from service.core.state import State
+from service.core.step import Aside
 from service.core.turn import TRANSITIONS
 from service.ports import WarningQuery
 
@@ -34,10 +35,18 @@ class Display:
         self._shown: tuple[State, pl.DataFrame, int] | None = None
 
     @contextmanager
-    def stepping(self) -> Iterator[None]:
-        """Hold readers of moving columns off."""
+    def stepping(self) -> Iterator[Aside]:
+        """Hold readers of moving columns off, but for what the step does aside."""
         with self._lock:
+            yield self._let_in
+
+    @contextmanager
+    def _let_in(self) -> Iterator[None]:
+        self._lock.release()
+        try:
             yield
+        finally:
+            self._lock.acquire()
 
     def show(self, state: State) -> None:
         """Everything that the state says is committed now."""

@@ -182,8 +182,8 @@ class Shard:
 
     def _step(self, records: Sequence[Record], end: int) -> tuple[Decoded, list[Turn]]:
         decoded = decode(records, self._terms.intake, end)
-        with self.display.stepping():
-            return decoded, step(self._state, self._terms.rulebook, decoded.batch)
+        with self.display.stepping() as aside:
+            return decoded, step(self._state, self._terms.rulebook, decoded.batch, aside)
 
     async def _take_feedback(self) -> None:
         if self._feedback.waits:
@@ -225,8 +225,8 @@ class Shard:
 
     async def _close(self, day: int) -> None:
         def closing() -> list[Turn]:
-            with self.display.stepping():
-                return close_through(self._state, self._terms.rulebook, day, "clock")
+            with self.display.stepping() as aside:
+                return close_through(self._state, self._terms.rulebook, day, "clock", aside)
 
         await self._say(await asyncio.to_thread(closing), Poll())
 

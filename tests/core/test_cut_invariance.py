@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+import service.core.step as step_module
 from service.core.episodes import stack
 from service.core.events import STATUSES
 from service.core.frames import from_frames, meta, recall, to_frames
@@ -63,9 +65,11 @@ def whole(events: list[Event]) -> tuple[State, list[Turn]]:
 @settings(max_examples=25, phases=[Phase.generate])
 @given(streams(), st.lists(st.integers(1, 7), max_size=20))
 def test_any_cutting_says_the_same(events: list[Event], sizes: list[int]) -> None:
-    state = new_state(CONFIG)
-    turns = [turn for batch in cut(events, sizes) for turn in step(state, MIXED, batch)]
-    turns = finish(state, turns)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step_module, "SLICE_ROWS", 2)  # a close moves two subscribers at a time
+        state = new_state(CONFIG)
+        turns = [turn for batch in cut(events, sizes) for turn in step(state, MIXED, batch)]
+        turns = finish(state, turns)
     _, expected = whole(events)
     assert said(turns) == said(expected)
     for counter in ("counted", "late", "repeated"):

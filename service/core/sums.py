@@ -1,0 +1,46 @@
+"""Exact integers of many rows in as little memory as their values allow."""
+
+import numpy as np
+
+_NARROW, _WIDE = np.dtype(np.int32), np.dtype(np.int64)
+_LIMITS = np.iinfo(_NARROW)
+
+
+class Sums:
+    """Integers, shape (lines, rows): no memory until one differs from zero, 4 bytes each until one needs 8."""
+
+    def __init__(self, lines: int) -> None:
+        self._lines = lines
+        self._room = 0
+        self._values: np.ndarray | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return 0 if self._values is None else self._values.nbytes
+
+    def grow(self, room: int) -> None:
+        """Make room for so many rows, all zero."""
+        self._room = room
+        if self._values is not None:
+            former = self._values
+            self._values = np.zeros((self._lines, room), former.dtype)
+            self._values[:, : former.shape[1]] = former
+
+    def take(self, line: int, rows: np.ndarray | slice) -> np.ndarray:
+        """Values (int64) of some rows of a line."""
+        if self._values is None:
+            count = rows.stop - rows.start if isinstance(rows, slice) else rows.size
+            return np.zeros(count, np.int64)
+        return self._values[line, rows].astype(np.int64)
+
+    def add(self, line: int, rows: np.ndarray, amounts: np.ndarray) -> None:
+        """Add amounts (integers) to distinct rows of a line."""
+        if self._values is None:
+            if not amounts.any():
+                return
+            self._values = np.zeros((self._lines, self._room), _NARROW)
+        sums = self._values[line, rows] + amounts.astype(np.int64, copy=False)
+        if sums.size and self._values.dtype == _NARROW and (sums.max() > _LIMITS.max or sums.min() < _LIMITS.min):
+            self._values = self._values.astype(_WIDE)
+        self._values[line, rows] = sums
