@@ -1,11 +1,12 @@
 """What the shell needs of the world: a log to read, a publisher that commits, a store of snapshots."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import polars as pl
 
+from service.core.panes import Stored
 from service.wire.records import Message, Record
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Refused",
     "Snapshot",
     "SnapshotStore",
+    "Stored",
     "Truncated",
     "Unknown",
     "WarningPage",
@@ -107,20 +109,27 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A shard's state at a committed cursor: frames by name, and a manifest of plain JSON values."""
+    """A shard's state at a committed cursor: frames by name, and a manifest of plain JSON values.
+
+    `panes` are pieces of its usage history by name: frames to be stored, or pieces that the store has already.
+    """
 
     manifest: Mapping[str, Any]
     frames: Mapping[str, pl.DataFrame]
+    panes: Mapping[str, pl.DataFrame | Stored] = field(default_factory=dict)
 
 
 class SnapshotStore(Protocol):
     """Where snapshots live. Saving is atomic; a torn or foreign one is never returned."""
 
-    def save(self, partition: int, snapshot: Snapshot) -> None:
-        """Keep a snapshot; `manifest["cursor"]` names it."""
+    def save(self, partition: int, snapshot: Snapshot) -> Mapping[str, Stored]:
+        """Keep a snapshot, which `manifest["cursor"]` names; returns its panes as they can be read again by name.
+
+        Raises: OSError where it cannot be kept.
+        """
 
     def newest(self, partition: int, not_after: int) -> Snapshot | None:
-        """The newest valid snapshot whose manifest["cursor"] is at most `not_after`."""
+        """The newest valid snapshot whose manifest["cursor"] is at most `not_after`; its panes are all Stored."""
 
 
 class NotReady(Exception):  # noqa: N818 - an honest answer, not a fault

@@ -1,12 +1,31 @@
 """The usage history of a shard: per local day a table of what each row used."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import polars as pl
 
 from service.core.measures import MEASURES, PANE
 
 _MOST_PIECES = 8
+
+
+class DamagedError(Exception):
+    """What was stored cannot be read again as it was written, in words that say what and why."""
+
+
+class Stored(Protocol):
+    """A piece of a day's usage (columns of PANE, one line per row, ascending) that lies outside of memory."""
+
+    @property
+    def rows(self) -> int:
+        """How many lines it has."""
+
+    def read(self) -> pl.DataFrame:
+        """All of it. Raises: DamagedError."""
+
+    def of_row(self, row: int) -> pl.DataFrame:
+        """The line of one row, or none. Raises: DamagedError."""
 
 
 class Panes:
