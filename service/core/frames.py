@@ -1,24 +1,26 @@
 """A state as frames and plain values, and back: what a snapshot holds."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from service.core.attributes import TEXTS
+from service.core.panes import Stored
 from service.core.repeats import Repeats
 from service.core.state import Config, State, new_state
 from service.core.strings import StringIndex
 from service.core.turn import CONTACTS, TRANSITIONS, DayRecord
 
-PANE_PREFIX = "pane/"
+_LOOSE_PREFIX = "loose/"
 _TABLE_PREFIX = "table/"
 _TEXT_PREFIX = "text/"
 
 
 def to_frames(state: State) -> dict[str, pl.DataFrame]:
-    """Frames by name; `pane/<day>` holds a day's usage and changes only by late records once the day is closed."""
+    """Frames by name: all of a state but what `panes_of` gives; `loose/<day>` is usage that is not in that."""
     rows = len(state.roster)
     frames = {
         "roster": pl.DataFrame({"subscriber_id": state.roster.strings.clone()}),
@@ -32,7 +34,13 @@ def to_frames(state: State) -> dict[str, pl.DataFrame]:
         f"{_TEXT_PREFIX}{name}": pl.DataFrame({"text": state.attributes.vocabularies[name].strings.clone()})
         for name in TEXTS
     }
-    return frames | {f"{PANE_PREFIX}{day}": state.panes.total(day) for day in state.panes.days}
+    return frames | {f"{_LOOSE_PREFIX}{day}": frame for day, frame in state.panes.loose().items()}
+
+
+def panes_of(state: State) -> dict[str, pl.DataFrame | Stored]:
+    """Usage of closed days by name, each piece of which never changes again; to be called before `to_frames`."""
+    closed = -1 if state.closed_day is None else state.closed_day
+    return state.panes.offer(closed, closed - state.config.longest_horizon_days)
 
 
 def meta(state: State) -> dict[str, Any]:
@@ -44,21 +52,26 @@ def meta(state: State) -> dict[str, Any]:
         "watermark_us": state.watermark.us,
         "claims": [[who, us] for who, us in sorted(state.watermark.claims.items())],
         "windows_days": list(state.config.windows_days),
+        "incomplete": [[days, lost] for days, lost in sorted(state.windows.incomplete.items())],
         "zone": state.config.zone,
     }
 
 
-def from_frames(config: Config, told: Mapping[str, Any], frames: Mapping[str, pl.DataFrame]) -> State:
-    """The inverse of `to_frames` and `meta`; episodes are not in it, they are read back as decisions (see `recall`).
+def from_frames(
+    config: Config,
+    told: Mapping[str, Any],
+    frames: Mapping[str, pl.DataFrame],
+    panes: Mapping[str, Stored] = MappingProxyType({}),
+) -> State:
+    """The inverse of `to_frames`, `panes_of` and `meta`; episodes are read back as decisions (see `recall`).
+
+    A window length that the snapshot lacks is summed from the panes.
 
     Raises:
-        ValueError: the windows or the zone of the snapshot are not those of `config`.
+        ValueError: the zone of the snapshot is not that of `config`, so that its days are others.
     """
-    if told["windows_days"] != list(config.windows_days) or told["zone"] != config.zone:
-        raise ValueError(
-            f"the snapshot has windows {told['windows_days']} in zone {told['zone']}, "
-            f"the settings {list(config.windows_days)} in zone {config.zone}"
-        )
+    if told["zone"] != config.zone:
+        raise ValueError(f"the snapshot is of zone {told['zone']}, the settings of {config.zone}")
     state = new_state(config)
     state.roster = StringIndex.of(frames["roster"]["subscriber_id"])
     state.windows.restore(frames["windows"])
@@ -68,11 +81,14 @@ def from_frames(config: Config, told: Mapping[str, Any], frames: Mapping[str, pl
     state.holdings.derived = frames["derived"]
     for name, table in state.holdings.tables.items():
         table.replace(frames[f"{_TABLE_PREFIX}{name}"])
-    for name, frame in frames.items():
-        if name.startswith(PANE_PREFIX):
-            state.panes.add(int(name.removeprefix(PANE_PREFIX)), frame)
+    loose = {name: frame for name, frame in frames.items() if name.startswith(_LOOSE_PREFIX)}
+    state.panes.restore(panes, {int(name.removeprefix(_LOOSE_PREFIX)): frame for name, frame in loose.items()})
     state.cursor, state.feedback_cursor = told["cursor"], told["feedback_cursor"]
     state.closed_day = told["closed_day"]
+    state.windows.incomplete = {days: lost for days, lost in told["incomplete"] if days in config.windows_days}
+    if state.closed_day is not None:
+        for days in set(config.windows_days) - set(told["windows_days"]):
+            state.windows.build(days, state.closed_day, state.panes)
     state.watermark.us = told["watermark_us"]
     state.watermark.claims = {int(who): int(us) for who, us in told["claims"]}
     return state

@@ -21,7 +21,8 @@ _MONTH_DAYS = 30
 
 def assign(state: State, bands: Sequence[SegmentBands], rows: np.ndarray, day: int) -> None:
     """Set the segments of distinct rows as of `day`, which they have just closed: now, before, and since when."""
-    if not bands or rows.size == 0:
+    unknown = state.windows.incomplete
+    if not bands or rows.size == 0 or any(band.window_days in unknown for band in bands):
         return
     codes = _codes(View(state, rows), bands, day)
     attributes = state.attributes

@@ -1,5 +1,6 @@
 """The catalogue of signals that rules may name, and their columns for any rows of a shard."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +16,7 @@ from service.core.measures import MEASURES
 from service.core.state import DEFAULT_WINDOWS_DAYS, State
 
 _QUARTER_DAYS = 90
+_WINDOW = re.compile(rf"(?:{'|'.join(MEASURES)})_(\d+)d(?:_baseline|_drop)?")
 
 
 class Signal(NamedTuple):
@@ -57,7 +59,10 @@ class View:
         is_before = name.endswith("_before")
         measure, _, days = name.removesuffix("_before").rpartition("_")
         sums = windows.before if is_before else windows.current
-        return sums(measure, int(days.removesuffix("d")), self.rows)
+        length = int(days.removesuffix("d"))
+        if length in windows.incomplete:
+            return pl.Series([None], dtype=pl.Int64).new_from_index(0, self.rows.size)
+        return sums(measure, length, self.rows)
 
 
 def _known_day(name: str) -> pl.Expr:
@@ -210,6 +215,11 @@ def _made(windows_days: tuple[int, ...]) -> Mapping[str, tuple[pl.Expr, frozense
     """Per signal how it is made, and the columns it is made of."""
     made = {name: made.cast(signal.dtype).alias(name) for name, (signal, made) in _signals(windows_days).items()}
     return {name: (one, frozenset(one.meta.root_names()) - {_DAY}) for name, one in made.items()}
+
+
+def windows_of(names: Iterable[str]) -> set[int]:
+    """The window lengths, in days, that signals of these names are of."""
+    return {int(found[1]) for name in names if (found := _WINDOW.fullmatch(name))}
 
 
 def columns(view: View, names: Iterable[str]) -> pl.DataFrame:

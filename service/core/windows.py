@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from service.core.measures import MEASURES
-from service.core.panes import Panes
+from service.core.measures import MEASURES, PANE
+from service.core.panes import DamagedError, Panes
 from service.core.sums import Sums
 
 _GROWTH = 1.25
@@ -37,6 +37,7 @@ class Windows:
 
     def __init__(self, lengths_days: Sequence[int]) -> None:
         self.lengths_days = tuple(lengths_days)
+        self.incomplete: dict[int, int] = {}  # window -> a day whose usage is lost, so that its sums are not known
         self._room = 0
         lines = len(self.lengths_days)
         self._current = {measure: Sums(lines) for measure in MEASURES}
@@ -68,8 +69,36 @@ class Windows:
         return self._before[measure].take(self.lengths_days.index(days), rows)
 
     def moves(self, day: int, panes: Panes) -> "Moves":
-        """What the close of `day` brings in and out of each window."""
-        return Moves(day, {at: panes.total(at) for at in self._turning(day)})
+        """What the close of `day` brings in and out of each window; where that is lost, windows become incomplete."""
+        totals = {}
+        for turning in {day, *(day - times * days for days in self.lengths_days for times in (1, 3))}:
+            try:
+                totals[turning] = panes.total(turning)
+            except DamagedError:
+                totals[turning] = pl.DataFrame(schema=PANE)
+                touched = [days for days in self.lengths_days if turning in {day - days, day - 3 * days}]
+                self.incomplete |= dict.fromkeys(touched, turning)
+        return Moves(day, totals)
+
+    def mend(self, day: int, panes: Panes) -> None:
+        """Sum again, as of the close of `day`, the windows whose lost day lies behind them."""
+        for days, lost in list(self.incomplete.items()):
+            if lost <= day - 3 * days:
+                self.build(days, day, panes)
+
+    def build(self, days: int, closed_day: int, panes: Panes) -> None:
+        """Sum a window anew from the usage of its days; it is incomplete where one of them is lost."""
+        at = self.lengths_days.index(days)
+        self.incomplete.pop(days, None)
+        for sums in (*self._current.values(), *self._before.values()):
+            sums.clear(at)
+        for day in range(closed_day - 3 * days + 1, closed_day + 1):
+            try:
+                total = panes.total(day)
+            except DamagedError:
+                self.incomplete[days] = day
+            else:
+                self._add(self._current if day > closed_day - days else self._before, at, total, 1)
 
     def close(self, moves: "Moves", first: int, last: int) -> None:
         """Move every window of the rows of [first, last) on by the day that closes."""
@@ -79,9 +108,6 @@ class Windows:
             self._add(self._current, at, leaving, -1)
             self._add(self._before, at, leaving, 1)
             self._add(self._before, at, moves.of(3 * days, first, last), -1)
-
-    def _turning(self, day: int) -> set[int]:
-        return {day, *(day - times * days for days in self.lengths_days for times in (1, 3))}
 
     def correct(self, day: int, piece: pl.DataFrame, closed_day: int) -> None:
         """Add late usage (columns of PANE, one line per row) of an already closed day to each window that holds it."""
@@ -97,7 +123,7 @@ class Windows:
             return
         rows = piece["row"].to_numpy()
         for measure in MEASURES:
-            sums[measure].add(at, rows, sign * piece[measure].to_numpy())
+            sums[measure].add(at, rows, sign * piece[measure].to_numpy().astype(np.int64))
 
     def frame(self, rows: int) -> pl.DataFrame:
         """All sums of the first `rows` rows, columns `<measure>_<days>d` and `<measure>_<days>d_before`."""
@@ -112,10 +138,12 @@ class Windows:
         )
 
     def restore(self, frame: pl.DataFrame) -> None:
-        """The inverse of `frame`."""
+        """The inverse of `frame`; windows that it lacks stay zero, see `build`."""
         self.grow(frame.height)
         rows = np.arange(frame.height)
-        for measure in MEASURES:
-            for at, days in enumerate(self.lengths_days):
+        for at, days in enumerate(self.lengths_days):
+            if f"spend_{days}d" not in frame.columns:
+                continue
+            for measure in MEASURES:
                 self._current[measure].add(at, rows, frame[f"{measure}_{days}d"].to_numpy())
                 self._before[measure].add(at, rows, frame[f"{measure}_{days}d_before"].to_numpy())

@@ -11,12 +11,13 @@ import io
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
-from service.ports import Snapshot
+from service.core.panes import DamagedError
+from service.ports import Snapshot, Stored
 from service.store.disk import Disk
 from service.store.manifest import Entry, Manifest, UnusableError, checksum, read_manifest, write_manifest
 
@@ -30,11 +31,26 @@ _NAME = re.compile(r"(\d{20})\.(\d{6})")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 
 
-class _Kept(NamedTuple):
-    """A pane as it was stored last: while it is the same frame there is nothing to write."""
+@dataclass(frozen=True, slots=True)
+class _Pane:
+    """Implements core.panes.Stored."""
 
-    frame: pl.DataFrame
+    shard: Path
     entry: Entry
+    disk: Disk
+
+    @property
+    def rows(self) -> int:
+        return self.entry.rows
+
+    def read(self) -> pl.DataFrame:
+        try:
+            return _frame(self.shard, self.entry, self.disk)
+        except (UnusableError, OSError) as error:
+            raise DamagedError(str(error)) from error
+
+    def of_row(self, row: int) -> pl.DataFrame:
+        return self.read().filter(pl.col("row") == row)
 
 
 class FolderStore:
@@ -49,14 +65,13 @@ class FolderStore:
         self._partitions = partitions
         self._keep = keep
         self._disk = disk or Disk()
-        self._panes: dict[int, dict[str, _Kept]] = {}
 
     def is_empty(self) -> bool:
         """Whether no shard has a snapshot, be it usable or not."""
         shards = [self._folder / name for name in self._disk.names(self._folder)]
         return not any(_NAME.fullmatch(name) for shard in shards for name in self._disk.names(shard))
 
-    def save(self, partition: int, snapshot: Snapshot) -> None:
+    def save(self, partition: int, snapshot: Snapshot) -> dict[str, Stored]:
         """Store a snapshot: it is there with all that belongs to it, or not at all.
 
         Raises: OSError where the disk does not do it; what was stored before is untouched then.
@@ -67,21 +82,19 @@ class FolderStore:
         name = self._next_name(shard, int(snapshot.manifest["cursor"]))
         draft = shard / f"{_UNFINISHED}{name}"
         self._disk.make_folder(draft)
-        panes = {n: f for n, f in snapshot.frames.items() if n.startswith(_PANE_PREFIX)}
-        others = {n: f for n, f in snapshot.frames.items() if n not in panes}
-        kept = {n: self._store_pane(partition, shard, n, frame) for n, frame in panes.items()}
-        entries = [*self._store_frames(draft, name, others), *(pane.entry for pane in kept.values())]
+        kept = {n: self._store_pane(shard, n, pane) for n, pane in snapshot.panes.items()}
+        entries = [*self._store_frames(draft, name, snapshot.frames), *(pane.entry for pane in kept.values())]
         manifest = Manifest(partition, self._partitions, snapshot.manifest, tuple(entries))
         self._disk.sync_folder(shard / _PANES)
         self._disk.write(draft / _MANIFEST, write_manifest(manifest))
         self._disk.sync_folder(draft)
         self._disk.rename(draft, shard / name)
         self._disk.sync_folder(shard)
-        self._panes[partition] = kept
         try:
             self._prune(partition, manifest.writer_epoch)
         except OSError as error:
             _log.warning("Shard %d is stored, but what is old could not be removed: %s", partition, error)
+        return dict(kept)
 
     def newest(self, partition: int, not_after: int) -> Snapshot | None:
         """The newest usable snapshot whose cursor is at most `not_after`; each that is passed over is logged."""
@@ -120,19 +133,19 @@ class FolderStore:
             self._disk.write(draft / file, data)
             yield Entry(frame_name, f"{name}/{file}", checksum(data), len(data), frame.height)
 
-    def _store_pane(self, partition: int, shard: Path, name: str, frame: pl.DataFrame) -> _Kept:
-        former = self._panes.get(partition, {}).get(name)
-        if former is not None and former.frame is frame:
-            return former
+    def _store_pane(self, shard: Path, name: str, pane: pl.DataFrame | Stored) -> "_Pane":
+        if isinstance(pane, _Pane) and pane.shard == shard:
+            return pane
+        frame = pane if isinstance(pane, pl.DataFrame) else pane.read()
         data = _encode(frame)
         entry_sum = checksum(data)
-        file = f"{name.removeprefix(_PANE_PREFIX)}-{entry_sum[:32]}.parquet"
-        entry = Entry(name, f"{_PANES}/{file}", entry_sum, len(data), frame.height)
+        file = f"{name}-{entry_sum[:32]}.parquet"
+        entry = Entry(f"{_PANE_PREFIX}{name}", f"{_PANES}/{file}", entry_sum, len(data), frame.height)
         if not self._holds(shard, entry):
             draft = shard / _PANES / f"{_UNFINISHED}{file}"
             self._disk.write(draft, data)
             self._disk.rename(draft, shard / entry.file)
-        return _Kept(frame, entry)
+        return _Pane(shard, entry, self._disk)
 
     def _holds(self, shard: Path, entry: Entry) -> bool:
         """Whether the file is there, whole."""
@@ -144,13 +157,11 @@ class FolderStore:
     def _load(self, partition: int, name: str) -> Snapshot:
         shard = self._shard(partition)
         manifest = self._manifest(partition, name)
-        frames, kept = {}, {}
-        for entry in manifest.entries:
-            frames[entry.name] = frame = self._frame(shard, entry)
-            if entry.name.startswith(_PANE_PREFIX):
-                kept[entry.name] = _Kept(frame, entry)
-        self._panes[partition] = kept
-        return Snapshot(manifest.told, frames)
+        panes = [entry for entry in manifest.entries if entry.name.startswith(_PANE_PREFIX)]
+        frames = {e.name: _frame(shard, e, self._disk) for e in manifest.entries if e not in panes}
+        return Snapshot(
+            manifest.told, frames, {e.name.removeprefix(_PANE_PREFIX): _Pane(shard, e, self._disk) for e in panes}
+        )
 
     def _manifest(self, partition: int, name: str) -> Manifest:
         try:
@@ -161,15 +172,6 @@ class FolderStore:
         if manifest.cursor != int(name[:20]):
             raise UnusableError(f"its manifest is of cursor {manifest.cursor}")
         return manifest
-
-    def _frame(self, shard: Path, entry: Entry) -> pl.DataFrame:
-        try:
-            data = self._disk.read(shard / entry.file)
-        except FileNotFoundError as error:
-            raise UnusableError(f"{entry.file} is missing") from error
-        if len(data) != entry.size or checksum(data) != entry.sha256:
-            raise UnusableError(f"{entry.file} is damaged")
-        return pl.read_parquet(io.BytesIO(data))
 
     def _prune(self, partition: int, epoch: int) -> None:
         """Remove what is older than the newest `keep` readable snapshots, and the panes that none names any more."""
@@ -193,6 +195,16 @@ class FolderStore:
             for file in self._disk.names(shard / _PANES):
                 if f"{_PANES}/{file}" not in named:
                     self._disk.remove(shard / _PANES / file)
+
+
+def _frame(shard: Path, entry: Entry, disk: Disk) -> pl.DataFrame:
+    try:
+        data = disk.read(shard / entry.file)
+    except FileNotFoundError as error:
+        raise UnusableError(f"{entry.file} is missing") from error
+    if len(data) != entry.size or checksum(data) != entry.sha256:
+        raise UnusableError(f"{entry.file} is damaged")
+    return pl.read_parquet(io.BytesIO(data))
 
 
 def _encode(frame: pl.DataFrame) -> bytes:

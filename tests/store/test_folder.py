@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from service.core.panes import DamagedError
 from service.ports import Snapshot
 from service.store.folder import FolderStore
 from tests.doubles.disk import FailingDisk, PowerCut, WatchedDisk
@@ -24,17 +25,26 @@ def snapshot(cursor: int, frames: dict[str, pl.DataFrame] | None = None, epoch: 
     table = pl.DataFrame({"row": pl.Series([1], dtype=pl.Int32), "ends": pl.Series([None], dtype=pl.Date)})
     repeats = pl.DataFrame({"hash": pl.Series([2**64 - 1], dtype=pl.UInt64)})
     empty = pl.DataFrame(schema={"row": pl.Int32, "text": pl.String})
+    given = {**SEALED, **(frames or {})}
+    panes = {name.removeprefix("pane/"): given.pop(name) for name in list(given) if name.startswith("pane/")}
     return Snapshot(
-        told, {"roster": roster, "table/bundles": table, "repeats": repeats, "e": empty, **SEALED, **(frames or {})}
+        told, {"roster": roster, "table/bundles": table, "repeats": repeats, "e": empty, **given}, dict(panes)
     )
+
+
+def whole(one: Snapshot) -> dict[str, pl.DataFrame]:
+    """Everything in a snapshot, panes read."""
+    panes = {f"pane/{n}": p if isinstance(p, pl.DataFrame) else p.read() for n, p in one.panes.items()}
+    return {**one.frames, **panes}
 
 
 def assert_same(found: Snapshot | None, stored: Snapshot) -> None:
     assert found is not None
     assert found.manifest == stored.manifest
-    assert found.frames.keys() == stored.frames.keys()
-    for name, frame in stored.frames.items():
-        assert_frame_equal(found.frames[name], frame)
+    read, expected = whole(found), whole(stored)
+    assert read.keys() == expected.keys()
+    for name, frame in expected.items():
+        assert_frame_equal(read[name], frame)
 
 
 def cursor_of(found: Snapshot | None) -> int | None:
@@ -123,8 +133,8 @@ def test_damage_to_any_file_is_noticed_and_the_one_before_is_used(
     store.save(3, snapshot(5))
     store.save(3, snapshot(9, {"pane/15802": pl.DataFrame({"row": [4]})}))
     new = shard(tmp_path) / f"{9:020d}.000001"
-    files = [*new.iterdir(), *(shard(tmp_path) / "panes").glob("15802-*")]
-    assert len(files) == 6
+    files = list(new.iterdir())
+    assert len(files) == 5
     for file in files:
         whole = file.read_bytes()
         file.write_bytes(harm(whole))
@@ -135,6 +145,23 @@ def test_damage_to_any_file_is_noticed_and_the_one_before_is_used(
         assert cursor_of(FolderStore(tmp_path, 8).newest(3, FAR)) == 5
         file.write_bytes(whole)
     assert cursor_of(FolderStore(tmp_path, 8).newest(3, FAR)) == 9
+
+
+@pytest.mark.parametrize("harm", [flip, lambda data: data[:-1], lambda _: b""], ids=["bit", "cut", "empty"])
+def test_a_damaged_pane_is_noticed_when_it_is_read_and_costs_no_other(
+    tmp_path: Path, harm: Callable[[bytes], bytes]
+) -> None:
+    FolderStore(tmp_path, 8).save(3, snapshot(5))
+    (file,) = (shard(tmp_path) / "panes").glob("15800-*")
+    file.write_bytes(harm(file.read_bytes()))
+    found = FolderStore(tmp_path, 8).newest(3, FAR)
+    assert found is not None
+    damaged, sound = found.panes["15800"], found.panes["15801"]
+    assert not isinstance(damaged, pl.DataFrame)
+    assert not isinstance(sound, pl.DataFrame)
+    with pytest.raises(DamagedError, match="panes/15800-.* is damaged"):
+        damaged.read()
+    assert_frame_equal(sound.read(), SEALED["pane/15801"])
 
 
 def test_one_of_another_format_or_partition_count_is_passed_over(
