@@ -159,7 +159,7 @@ def test_a_damaged_pane_is_noticed_when_it_is_read_and_costs_no_other(
     damaged, sound = found.panes["15800"], found.panes["15801"]
     assert not isinstance(damaged, pl.DataFrame)
     assert not isinstance(sound, pl.DataFrame)
-    with pytest.raises(DamagedError, match="panes/15800-.* is damaged"):
+    with pytest.raises(DamagedError, match=r"panes/15800-.* is damaged"):
         damaged.read()
     assert_frame_equal(sound.read(), SEALED["pane/15801"])
 
