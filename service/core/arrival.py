@@ -124,7 +124,9 @@ def _sum(state: State, frames: Mapping[str, pl.DataFrame]) -> None:
         state.panes.add(day, piece)
         if day <= closed:
             state.windows.correct(day, piece, closed)
-            state.attributes.note_outgoing(day, piece["row"].to_numpy()[piece["outgoing"].to_numpy() > 0])
+            active = piece["row"].to_numpy()[piece["outgoing"].to_numpy() > 0]
+            state.attributes.note_outgoing(day, active)
+            state.activity.correct(closed - day, active)
 
 
 def _is_late(state: State, batch: Batch, span: tuple[int, int], days: np.ndarray) -> np.ndarray:

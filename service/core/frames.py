@@ -1,5 +1,6 @@
 """A state as frames and plain values, and back: what a snapshot holds."""
 
+import contextlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from service.core.attributes import TEXTS
-from service.core.panes import Stored
+from service.core.panes import DamagedError, Stored
 from service.core.repeats import Repeats
 from service.core.state import Config, State, new_state
 from service.core.strings import StringIndex
@@ -25,6 +26,7 @@ def to_frames(state: State) -> dict[str, pl.DataFrame]:
     frames = {
         "roster": pl.DataFrame({"subscriber_id": state.roster.strings.clone()}),
         "windows": state.windows.frame(rows),
+        "activity": pl.DataFrame({str(n): word for n, word in enumerate(state.activity.words(rows))}),
         "attributes": state.attributes.frame(rows),
         "repeats": state.repeats.frame(),
         "derived": state.holdings.derived,
@@ -52,6 +54,9 @@ def meta(state: State) -> dict[str, Any]:
         "watermark_us": state.watermark.us,
         "claims": [[who, us] for who, us in sorted(state.watermark.claims.items())],
         "windows_days": list(state.config.windows_days),
+        "year_on_year": state.config.year_on_year,
+        "photo_month": state.config.photo_month,
+        "photo_known": state.windows.photo_known,
         "incomplete": [[days, lost] for days, lost in sorted(state.windows.incomplete.items())],
         "zone": state.config.zone,
     }
@@ -75,6 +80,7 @@ def from_frames(
     state = new_state(config)
     state.roster = StringIndex.of(frames["roster"]["subscriber_id"])
     state.windows.restore(frames["windows"])
+    state.activity.restore([word.to_numpy() for word in frames["activity"].get_columns()])
     vocabularies = {name: frames[f"{_TEXT_PREFIX}{name}"]["text"] for name in TEXTS}
     state.attributes.restore(frames["attributes"], vocabularies)
     state.repeats = Repeats.of(frames["repeats"])
@@ -86,12 +92,33 @@ def from_frames(
     state.cursor, state.feedback_cursor = told["cursor"], told["feedback_cursor"]
     state.closed_day = told["closed_day"]
     state.windows.incomplete = {days: lost for days, lost in told["incomplete"] if days in config.windows_days}
-    if state.closed_day is not None:
-        for days in set(config.windows_days) - set(told["windows_days"]):
-            state.windows.build(days, state.closed_day, state.panes)
+    _sum_what_is_new(state, told)
     state.watermark.us = told["watermark_us"]
     state.watermark.claims = {int(who): int(us) for who, us in told["claims"]}
     return state
+
+
+def _sum_what_is_new(state: State, told: Mapping[str, Any]) -> None:
+    """Sum from the panes what the snapshot, made under other settings, has no sums of."""
+    windows, closed = state.windows, state.closed_day
+    windows.photo_known = told["photo_known"]
+    if closed is None:
+        return
+    fresh = set(windows.lengths_days) - set(told["windows_days"])
+    if state.config.year_on_year and not told["year_on_year"]:
+        fresh = set(windows.lengths_days)
+    for days in sorted(fresh):
+        windows.build(days, closed, state.panes)
+    _count_active(state, max(told["windows_days"]), closed)
+    if windows.photo_month != told["photo_month"]:
+        windows.build_photo(closed, state.panes)
+
+
+def _count_active(state: State, known_days: int, closed: int) -> None:
+    for ago in range(known_days, max(state.config.windows_days)):
+        with contextlib.suppress(DamagedError):  # such a day makes its windows unknown as well
+            total = state.panes.total(closed - ago)
+            state.activity.correct(ago, total.filter(pl.col("outgoing") > 0)["row"].to_numpy())
 
 
 def recall(
