@@ -105,7 +105,7 @@ def _moved(state: State, day: int) -> Iterator[np.ndarray]:
         yield rows
     state.closed_day, state.moving = day, None
     state.windows.mend(day, state.panes)
-    state.repeats.forget(day - state.config.longest_horizon_days)
+    state.repeats.forget(day)
     state.panes.forget(day - state.windows.reach_days)
 
 
