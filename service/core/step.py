@@ -27,7 +27,8 @@ from service.core.turn import CONTACTS, LATE, Counts, DayRecord, Turn
 SLICE = 4000  # transitions a slice is planned for; a transaction carries at most 5,000
 SLICE_ROWS = 1 << 15  # rows that a close moves on while nobody may read
 
-# What is done in it only reads: whoever waits to read may do so meanwhile.
+# What is done in it only reads: whoever waits to read may do so meanwhile. Entering it may raise to break a step off,
+# after which the state is of no more use.
 Aside = Callable[[], AbstractContextManager[None]]
 
 
@@ -84,10 +85,11 @@ def resume(state: State, rulebook: Rulebook) -> list[Turn]:
     return _told(state, rulebook, found, record, nullcontext)
 
 
-def close_quietly(state: State, day: int) -> None:
+def close_quietly(state: State, day: int, aside: Aside = nullcontext) -> None:
     """Move windows, figures and segments on to the end of `day`, judging no rule."""
     for _ in _moved(state, day):
-        pass
+        with aside():
+            pass
 
 
 def _moved(state: State, day: int) -> Iterator[np.ndarray]:
@@ -123,7 +125,7 @@ def _told(state: State, rulebook: Rulebook, found: Found, record: DayRecord, asi
     return _publish_close(state, transitions, record)
 
 
-def retrace(state: State, batch: Batch, cuts: Mapping[int, int]) -> None:
+def retrace(state: State, batch: Batch, cuts: Mapping[int, int], aside: Aside = nullcontext) -> None:
     """Take records into the state again after a restore: days close at the recorded cuts, nothing is judged or said.
 
     `cuts` maps days to the offsets at which they closed; those at or beyond `batch.end` wait for the next batch, and
@@ -139,16 +141,16 @@ def retrace(state: State, batch: Batch, cuts: Mapping[int, int]) -> None:
         at = int(np.searchsorted(offsets, cut, side="left"))
         _take_in(state, batch, (start, at))
         start = max(start, at)
-        close_quietly(state, day)
+        close_quietly(state, day, aside)
     _take_in(state, batch, (start, batch.common.height))
     state.cursor = batch.end
 
 
-def retrace_end(state: State, cuts: Mapping[int, int]) -> None:
+def retrace_end(state: State, cuts: Mapping[int, int], aside: Aside = nullcontext) -> None:
     """Close the days that were cut at the cursor itself, once the tail is in."""
     for day, cut in sorted(cuts.items()):
         if cut <= state.cursor and (state.closed_day is None or day > state.closed_day):
-            close_quietly(state, day)
+            close_quietly(state, day, aside)
 
 
 def _take_in(state: State, batch: Batch, span: tuple[int, int]) -> None:

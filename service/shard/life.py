@@ -5,11 +5,12 @@ Each turn: take what waits -> decode and step in a thread -> one transaction aft
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 from service.core.segments import tally
 from service.core.state import new_state
-from service.core.step import close_through, resume, step
+from service.core.step import Aside, close_through, resume, step
 from service.core.turn import Turn
 from service.ports import Ends, Fenced, Lost, Publisher, Record
 from service.shard.display import Display
@@ -94,6 +95,18 @@ class Shard:
     def _has_time(self) -> bool:
         return not self._leaving or self._world.clock.elapsed_s() < self._leave_by_s
 
+    def _in_time(self, aside: Aside = nullcontext) -> Aside:
+        """`aside`, which breaks a step off when it is time to end: months of days may close in one."""
+
+        @contextmanager
+        def entered() -> Iterator[None]:
+            if not self._has_time():
+                raise CutShort
+            with aside():
+                yield
+
+        return entered
+
     async def applied(self, offset: int) -> None:
         """Return when the feedback record at an offset has taken effect."""
         await self._reports.applied(offset)
@@ -137,7 +150,7 @@ class Shard:
         decisions = await self._world.log.ends(self._terms.topics.decisions, self.partition)
         self._outbox.open(publisher, decisions.high_watermark)
         self._enter(Stage.RESTORING)
-        self._state = await restore(self.partition, self._world, self._terms, self.progress)
+        self._state = await restore(self.partition, self._world, self._terms, self.progress, self._in_time())
         await self._say(await asyncio.to_thread(resume, self._state, self._terms.rulebook), Poll())
         self._usage.begin(self._state.cursor)
         self._feedback.begin(self._state.feedback_cursor)
@@ -183,7 +196,7 @@ class Shard:
     def _step(self, records: Sequence[Record], end: int) -> tuple[Decoded, list[Turn]]:
         decoded = decode(records, self._terms.intake, end)
         with self.display.stepping() as aside:
-            return decoded, step(self._state, self._terms.rulebook, decoded.batch, aside)
+            return decoded, step(self._state, self._terms.rulebook, decoded.batch, self._in_time(aside))
 
     async def _take_feedback(self) -> None:
         if self._feedback.waits:
@@ -226,7 +239,7 @@ class Shard:
     async def _close(self, day: int) -> None:
         def closing() -> list[Turn]:
             with self.display.stepping() as aside:
-                return close_through(self._state, self._terms.rulebook, day, "clock", aside)
+                return close_through(self._state, self._terms.rulebook, day, "clock", self._in_time(aside))
 
         await self._say(await asyncio.to_thread(closing), Poll())
 

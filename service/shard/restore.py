@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import polars as pl
@@ -10,7 +11,7 @@ import polars as pl
 from service.core.events import COMMON, Batch
 from service.core.frames import from_frames, recall
 from service.core.state import State, new_state
-from service.core.step import retrace, retrace_end
+from service.core.step import Aside, retrace, retrace_end
 from service.ports import Snapshot
 from service.shard.outbox import read_decisions_from
 from service.shard.world import Terms, World
@@ -28,14 +29,17 @@ class Progress:
     total: int = 0
 
 
-async def restore(partition: int, world: World, terms: Terms, progress: Progress) -> State:
-    """Decisions to their end, the newest snapshot not ahead of the cursor, the log's tail. Raises: Lost, Truncated."""
+async def restore(partition: int, world: World, terms: Terms, progress: Progress, aside: Aside = nullcontext) -> State:
+    """Decisions to their end, the newest snapshot not ahead of the cursor, the log's tail.
+
+    Raises: Lost, Truncated, and what `aside` raises to break it off.
+    """
     decided = await read_decisions_from(world, terms, partition, -1)
     snapshot = await asyncio.to_thread(world.store.newest, partition, decided.cursor)
     state = await asyncio.to_thread(_begin, snapshot, terms, partition)
     if snapshot is not None and "taken_us" in snapshot.manifest:
         world.observer.snapshot_found(partition, int(snapshot.manifest["taken_us"]))
-    await _follow_tail(state, decided, (partition, world, terms), progress)
+    await _follow_tail(state, decided, (partition, world, terms), progress, aside)
     await asyncio.to_thread(recall, state, decided.episodes, decided.contacts, decided.days, decided.feedback_cursor)
     return state
 
@@ -50,7 +54,9 @@ def _begin(snapshot: Snapshot | None, terms: Terms, partition: int) -> State:
     return new_state(terms.config)
 
 
-async def _follow_tail(state: State, decided: Decisions, given: tuple[int, World, Terms], progress: Progress) -> None:
+async def _follow_tail(
+    state: State, decided: Decisions, given: tuple[int, World, Terms], progress: Progress, aside: Aside
+) -> None:
     partition, world, terms = given
     cuts = {day: record.cut for day, record in decided.days.items()}
     start = state.cursor
@@ -61,8 +67,8 @@ async def _follow_tail(state: State, decided: Decisions, given: tuple[int, World
         async with contextlib.aclosing(tail) as reading:
             async for records in reading:
                 batch = (await asyncio.to_thread(decode, records, terms.intake)).batch
-                await asyncio.to_thread(retrace, state, batch, cuts)
+                await asyncio.to_thread(retrace, state, batch, cuts, aside)
                 progress.done = batch.end - start
     rest = Batch(pl.DataFrame(schema=COMMON), {}, decided.cursor)
-    await asyncio.to_thread(retrace, state, rest, cuts)
-    await asyncio.to_thread(retrace_end, state, cuts)
+    await asyncio.to_thread(retrace, state, rest, cuts, aside)
+    await asyncio.to_thread(retrace_end, state, cuts, aside)

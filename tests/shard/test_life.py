@@ -155,6 +155,20 @@ async def test_leaving_without_time_keeps_what_was_said_and_says_the_rest_later(
     assert stand.said(AT) == expected
 
 
+async def test_leaving_breaks_off_a_step_that_closes_years() -> None:
+    stand = Stand()
+    years = 24 * 365 * 80
+    stand.feed([usage(who, "charge", hours, amount_minor=400, kind="usage") for hours in (1, years) for who in WHO[:3]])
+    async with living(stand) as shard:
+        pour(stand, shard)
+        await until(shard.display._lock.locked)  # a step has begun
+        shard.leave()
+        await until(lambda: shard.stage is Stage.GONE)
+    assert shard.trouble is None
+    assert stand.said(AT) == []
+    assert cursor_of(stand) is None
+
+
 async def test_a_full_disk_costs_a_snapshot_and_nothing_else(expected: list[object]) -> None:
     stand = fed(snapshot_records=10)
     stand.store.failing = True
