@@ -85,6 +85,8 @@ class Episodes:
     def forget(self, before: int) -> tuple[str, ...]:
         """Drop what was resolved, and contacts made, before a day; returns the ids of the episodes dropped."""
         day = to_date(before)
+        if self.frame.is_empty() and self.contacts.is_empty():
+            return ()
         past = (pl.col("state") == "resolved") & (pl.col("resolved_on") < day)
         gone = self.frame.filter(past)["episode_id"].sort().to_list()
         if gone:

@@ -141,6 +141,8 @@ def _recover(state: State, found: Found, close: Close) -> pl.DataFrame:
 
 def _expire(state: State, rules: Sequence[Rule], close: Close) -> pl.DataFrame:
     """Episodes of event rules end when they have been kept long enough."""
+    if state.episodes.frame.is_empty():
+        return empty_transitions()
     keeps = pl.DataFrame(
         [(rule.id, rule.keep_for_days) for rule in rules if rule.keep_for_days is not None],
         schema={"rule": pl.String, "keep": pl.Int32},

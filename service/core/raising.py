@@ -61,6 +61,8 @@ def complete(frame: pl.DataFrame) -> pl.DataFrame:
 
 def orders_of(transitions: pl.DataFrame) -> pl.DataFrame:
     """The contacts (columns of CONTACTS) that raised transitions order."""
+    if transitions.is_empty():
+        return pl.DataFrame(schema=CONTACTS)
     ordered = pl.col("orders").str.contains('"ordered"', literal=True)
     raised = transitions.filter((pl.col("transition") == "raised") & ordered)
     lines = [

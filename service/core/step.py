@@ -99,7 +99,8 @@ def _moved(state: State, day: int) -> Iterator[np.ndarray]:
     for rows in _slices_of_rows(state):
         first, last = int(rows[0]), int(rows[-1]) + 1
         state.windows.close(moves, first, last)
-        active = moves.of(0, first, last).filter(pl.col("outgoing") > 0)["row"].to_numpy()
+        pane = moves.of(0, first, last)
+        active = pane["row"].to_numpy()[pane["outgoing"].to_numpy() > 0]
         state.attributes.note_outgoing(day, active)
         state.activity.close(first, last, active)
         state.moving = (day, last)
@@ -211,8 +212,8 @@ def _publish_close(state: State, transitions: pl.DataFrame, record: DayRecord) -
     forgotten = state.episodes.forget(record.day - state.config.keep_days)
     state.judged = True
     contacts = state.episodes.contact(orders_of(transitions))
-    mine = hash64(transitions["subscriber_id"]) % np.uint64(record.slices)
-    theirs = hash64(contacts["subscriber_id"]) % np.uint64(record.slices)
+    mine = _dealt(transitions, record.slices)
+    theirs = _dealt(contacts, record.slices)
     turns = []
     for number in range(record.slices_done, record.slices):
         state.last_close = replace(record, slices_done=number + 1)
@@ -220,14 +221,22 @@ def _publish_close(state: State, transitions: pl.DataFrame, record: DayRecord) -
             Turn(
                 cursor=state.cursor,
                 feedback_cursor=state.feedback_cursor,
-                transitions=transitions.filter(pl.Series(mine == number)),
-                contacts=contacts.filter(pl.Series(theirs == number)),
+                transitions=mine[number],
+                contacts=theirs[number],
                 late=pl.DataFrame(schema=LATE),
                 forgotten=forgotten if number == record.slices - 1 else (),
                 day=state.last_close,
             )
         )
     return turns
+
+
+def _dealt(frame: pl.DataFrame, slices: int) -> list[pl.DataFrame]:
+    """Lines by slice, all of a subscriber in one, the same at any time."""
+    if slices == 1:
+        return [frame]
+    numbers = hash64(frame["subscriber_id"]) % np.uint64(slices)
+    return [frame.filter(pl.Series(numbers == number)) for number in range(slices)]
 
 
 def apply_feedback(state: State, rulebook: Rulebook, frame: pl.DataFrame) -> Turn:
