@@ -42,7 +42,7 @@ class Moves:
     def of(self, ago: int, first: int, last: int) -> pl.DataFrame:
         """The lines of the day so many days ago for the rows of [first, last)."""
         total = self.totals[self.day - ago]
-        begin, end = (int(total["row"].search_sorted(row)) for row in (first, last))
+        begin, end = np.searchsorted(total["row"].to_numpy(), (first, last)).tolist()
         return total.slice(begin, end - begin)
 
 
