@@ -129,7 +129,7 @@ def _load(city: City) -> None:
 
 
 def _stream(city: City) -> None:
-    streamed = 0
+    streamed, before = 0, _repeats_bytes(city)
     with city.timed("stream_s"):
         for partition, state in city.states.items():
             ids = state.roster.strings.gather_every(_STREAMED)
@@ -137,9 +137,8 @@ def _stream(city: City) -> None:
                 steps.step(state, city.rulebook, batch)
             state.cursor = 0  # the log of the rest of this bench begins behind this day
             streamed += len(ids)
-    repeats = sum(state.repeats.nbytes for state in city.states.values())
     city.found["streamed_events"] = streamed * EVENTS_A_DAY
-    city.found["bytes_per_subscriber_repeats"] = round(repeats / streamed, 1)
+    city.found["bytes_per_subscriber_repeats"] = round((_repeats_bytes(city) - before) / streamed, 1)
 
 
 def _close(city: City) -> dict[int, pl.DataFrame]:
@@ -166,6 +165,7 @@ def _weigh(city: City) -> None:
     count = sum(state.subscribers for state in city.states.values())
     parts = ("roster", "windows", "attributes", "panes", "holdings", "episodes")
     held = {part: sum(getattr(state, part).nbytes for state in city.states.values()) for part in parts}
+    city.found["known"] = count
     city.found["bytes_per_subscriber"] = round(sum(held.values()) / count, 1)
     city.found["bytes_by_part"] = {part: round(size / count, 1) for part, size in held.items()}
     gc.collect()
@@ -197,6 +197,10 @@ async def _tell_and_restore(city: City, station: Station, kept: dict[int, pl.Dat
             city.states = await station.restore()
         gc.collect()
         city.found["rss_restored_mb"] = _rss_mb()
+        city.found["restored"] = {
+            "subscribers": sum(state.subscribers for state in city.states.values()),
+            "records": sum(state.cursor for state in city.states.values()),
+        }
 
 
 def _keep(city: City) -> None:
@@ -207,6 +211,10 @@ def _keep(city: City) -> None:
             city.store.save(partition, Snapshot(meta(state), to_frames(state)))
     city.found["snapshot_mb"] = round((_stored_bytes(city) - before) / _MB, 1)
     city.found["stored_mb"] = round(_stored_bytes(city) / _MB, 1)
+
+
+def _repeats_bytes(city: City) -> int:
+    return sum(state.repeats.nbytes for state in city.states.values())
 
 
 def _stored_bytes(city: City) -> int:

@@ -16,7 +16,7 @@ LAST_DAY = to_day(date(2024, 3, 3))
 FIRST_ID = 861_380_000_000_000
 EVENTS_A_DAY = 8
 _BATCH = 50_000
-_FADING, _GONE = 0.05, 0.02  # shares of subscribers who use less, and nothing, for the last month
+_FADING, _GONE = 0.03, 0.01  # shares of subscribers who use less, and nothing, for the last month
 _MONTH_DAYS = 30
 _BILL_MONTH = 2024 * 12 + 2
 # What somebody of level 1 uses on an ordinary day at most.
@@ -43,7 +43,7 @@ def draw_habits(subscribers: int, seed: int = 1) -> Habits:
     left = np.where(fate < _GONE, 0, np.where(fate < _GONE + _FADING, 0.2, 1.0)).astype(np.float32)
     ids = pl.Series("subscriber_id", np.arange(subscribers) + FIRST_ID).cast(pl.String)
     levels = rng.lognormal(0, 0.7, subscribers).astype(np.float32)
-    return Habits(ids, levels, rng.beta(4, 2, subscribers).astype(np.float32), left)
+    return Habits(ids, levels, rng.beta(30, 12, subscribers).astype(np.float32), left)
 
 
 def write_days(habits: Habits, days: range, measures: Sequence[str], folder: Path) -> None:
@@ -54,12 +54,18 @@ def write_days(habits: Habits, days: range, measures: Sequence[str], folder: Pat
         active = np.flatnonzero(rng.random(len(habits.ids), np.float32) < habits.often * (left > 0))
         levels = (habits.levels * left)[active]
         columns = {
-            measure: (1 + levels * rng.random(active.size, np.float32) * _MOST[measure]).astype(np.int64)
+            measure: (1 + levels * _ordinary(rng, active.size) * _MOST[measure]).astype(np.int64)
             for measure in measures
         }
         of_day = pl.lit(day, pl.Int32).cast(pl.Date).alias("day")
         lines = pl.DataFrame([habits.ids[active.astype(np.uint32)]]).with_columns(of_day)
         lines.hstack(pl.DataFrame(columns)).write_parquet(folder / f"{day}.parquet", compression="lz4")
+
+
+def _ordinary(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Days that differ, though not so much that every second month looks like a drop."""
+    days: np.ndarray = 0.5 + 0.5 * rng.random(count, np.float32)
+    return days
 
 
 def write_profiles(habits: Habits, file: Path) -> None:
