@@ -47,6 +47,19 @@ def test_a_city_lives_through_a_day_and_comes_back(kafka_bootstrap: str) -> None
     assert figures <= found.keys()
 
 
+def test_lookups_and_warnings_are_timed_while_a_feed_flows_and_days_close(kafka_bootstrap: str) -> None:
+    sizes = ("--subscribers", "1000", "--partitions", "2", "--days", "9", "--lookups", "20", "--rate", "2000")
+    found = measured("lookup", kafka_bootstrap, *sizes, "--seconds", "4")
+    assert found["counted"] >= 8000, "every event of the feed, and the probes"
+    assert found["closes"] == 2 * 2, "each shard closes the last day of history, and one of the feed"
+    for timed in ("lookup_ms", "warning_ms"):
+        assert found[timed]["count"] > 0
+        assert found[timed]["p50"] <= found[timed]["p99"] <= found[timed]["max"]
+    assert found["lookups_not_answered"] < found["lookup_ms"]["count"] / 10, "few use nothing in nine days"
+    assert found["warnings_not_seen"] == 0
+    assert found["fed_eps"] > 0
+
+
 def measured(bench: str, bootstrap: str, *sizes: str) -> dict[str, Any]:
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", "tests.bench", bench, *(sizes or EVENTS_OF_FEW), "--json"],
