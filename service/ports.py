@@ -118,6 +118,11 @@ class Snapshot:
     frames: Mapping[str, pl.DataFrame]
     panes: Mapping[str, pl.DataFrame | Stored] = field(default_factory=dict)
 
+    @property
+    def stored(self) -> dict[str, Stored]:
+        """Those of its panes that a store has: of a snapshot that was found all of them."""
+        return {name: pane for name, pane in self.panes.items() if not isinstance(pane, pl.DataFrame)}
+
 
 class SnapshotStore(Protocol):
     """Where snapshots live. Saving is atomic; a torn or foreign one is never returned."""

@@ -4,18 +4,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from service.app import config_of, intake_of, store_of
+from service.clock import SystemClock
 from service.commands.console import fail, finish, watched
 from service.commands.context import read_mapping, read_rulebook, read_settings
+from service.core.calendar import local_days
 from service.history.backtest import Question
 from service.history.backtest import backtest as judge
 from service.history.bootstrap import Known, NotEmptyError
 from service.history.bootstrap import bootstrap as load
+from service.history.bulk import KnownDays, bootstrap_days
 from service.history.files import FileError, Source
 from service.history.windows import write_windows
-from service.settings import SettingsError
+from service.settings import Settings, SettingsError
 
 File = Annotated[Path, typer.Argument(help="Parquet, CSV or NDJSON; NDJSON of our own events needs no mapping.")]
 MappingName = Annotated[str | None, typer.Option("--mapping", help="Mapping in the rules folder's mappings/.")]
@@ -49,10 +53,18 @@ def windows(  # noqa: PLR0913 - the options of a command are its parameters
     finish(answer, f"The windows of {answer['subscribers']:,} subscribers are in {out}.", as_json=json_output)
 
 
-def bootstrap(
+def bootstrap(  # noqa: PLR0913 - the options of a command are its parameters
     file: File,
     *,
     mapping: MappingName = None,
+    aggregates: Annotated[
+        bool,
+        typer.Option(
+            "--aggregates",
+            help="FILE holds days, not events: Parquet (a file, a folder, a quoted pattern) with subscriber_id, day "
+            "and any measures, one line per subscriber and day. For whole cities; needs disk for as much again.",
+        ),
+    ] = False,
     profiles: Annotated[
         Path | None, typer.Option(help="Table of profiles: subscriber_id and any fields of subscriber.profile.")
     ] = None,
@@ -61,14 +73,20 @@ def bootstrap(
 ) -> None:
     """Load history before day one: a file's usage becomes each shard's first snapshot; refuses a store in use.
 
-    Example: churn-warning bootstrap usage.parquet --mapping prepaid_monthly --profiles profiles.parquet
+    Examples: churn-warning bootstrap usage.parquet --mapping prepaid_monthly --profiles profiles.parquet;
+    churn-warning bootstrap days/ --aggregates --profiles profiles.parquet
     """
     settings = read_settings(settings_file)
-    known = Known(Source(file, read_mapping(settings, mapping)), profiles)
+    chosen = read_mapping(settings, mapping)
+    if aggregates and chosen is not None:
+        fail("--aggregates and --mapping exclude each other: aggregates are not told by a mapping")
     try:
-        config = config_of(settings, read_rulebook(settings))
-        intake = intake_of(settings, None)
-        answer = load(known, store_of(settings), intake, config, lambda pieces: watched(pieces, "Loading"))
+        if aggregates:
+            answer = _load_days(file, profiles, settings)
+        else:
+            config = config_of(settings, read_rulebook(settings))
+            known, intake = Known(Source(file, chosen), profiles), intake_of(settings, None)
+            answer = load(known, store_of(settings), intake, config, lambda pieces: watched(pieces, "Loading"))
     except (FileError, NotEmptyError, SettingsError) as error:
         fail(str(error))
     sentence = (
@@ -76,6 +94,13 @@ def bootstrap(
         f"snapshots of {answer['shards']} shards in {settings.snapshots.folder}."
     )
     finish(answer, sentence, as_json=json_output)
+
+
+def _load_days(file: Path, profiles: Path | None, settings: Settings) -> dict[str, int | str]:
+    config, intake = config_of(settings, read_rulebook(settings)), intake_of(settings, None)
+    today = int(local_days(np.array([SystemClock().now_us()]), config.zone)[0])
+    known = KnownDays(file, today, profiles)
+    return bootstrap_days(known, store_of(settings), intake, config, lambda shards: watched(shards, "Loading"))
 
 
 def backtest(  # noqa: PLR0913 - the options of a command are its parameters

@@ -1,5 +1,6 @@
 """History before day one: a file's events become each shard's first snapshot, made by the core that runs live."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -48,14 +49,7 @@ def bootstrap(
     Returns: subscribers, shards, events (in state), repeated, rejected, ignored, rows_rejected, first_day, last_day.
     Raises: FileError, NotEmptyError.
     """
-    if not store.is_empty():
-        raise NotEmptyError(
-            "there are snapshots already: history can only be loaded before day one, into an empty store"
-        )
-    if intake.partitioner == "any":
-        raise FileError(
-            "with the partitioner `any` nobody knows which shard a subscriber belongs to: set murmur2 or crc32"
-        )
+    check_possible(store, intake)
     events, rows_rejected = _events(known, config)
     keys = events["subscriber_id"].drop_nulls().unique(maintain_order=True)
     homes = partitions_of([key.encode() for key in keys.to_list()], intake.partitions, intake.partitioner)
@@ -69,11 +63,23 @@ def bootstrap(
     return _answer(pasts, rows_rejected, events, config.zone)
 
 
-def first_snapshot(state: State) -> Snapshot:
-    """A state as what a shard starts from before it has read anything of its log."""
+def check_possible(store: EmptyStore, intake: Intake) -> None:
+    """Whether history can be loaded at all. Raises: NotEmptyError, FileError."""
+    if not store.is_empty():
+        raise NotEmptyError(
+            "there are snapshots already: history can only be loaded before day one, into an empty store"
+        )
+    if intake.partitioner == "any":
+        raise FileError(
+            "with the partitioner `any` nobody knows which shard a subscriber belongs to: set murmur2 or crc32"
+        )
+
+
+def first_snapshot(state: State, panes: Mapping[str, pl.DataFrame] | None = None) -> Snapshot:
+    """A state as what a shard starts from before it has read anything of its log; `panes` are its closed days."""
     state.cursor = state.feedback_cursor = 0
-    panes = panes_of(state)
-    return Snapshot(meta(state), to_frames(state), panes)
+    closed = panes_of(state) if panes is None else panes
+    return Snapshot(meta(state), to_frames(state), closed)
 
 
 def _events(known: Known, config: Config) -> tuple[pl.DataFrame, int]:

@@ -22,11 +22,23 @@ def read_profiles(file: Path, day: date, zone: str) -> Expanded:
     Its columns: subscriber_id, any field of a profile event, and consent_call, consent_sms, consent_manager.
     Raises: FileError.
     """
+    return tell_profiles(read_profile_rows(file), file, day, zone)
+
+
+def read_profile_rows(file: Path) -> pl.DataFrame:
+    """The table itself, with none but known columns. Raises: FileError."""
     rows = read_rows(file)
     known = ["subscriber_id", *_PROFILE, *_CONSENTS]
     for name in rows.columns:
         if name not in known:
             raise FileError(f"{file}: there is no profile column {name}{suggest(name, known)}; drop or rename it")
+    if "subscriber_id" not in rows.columns:
+        raise FileError(f"{file} has no column subscriber_id")
+    return rows
+
+
+def tell_profiles(rows: pl.DataFrame, file: Path, day: date, zone: str) -> Expanded:
+    """Rows of a table of profiles as events, see `read_profiles`; `file` is where they are from. Raises: FileError."""
     try:
         told = expand(_mapping(rows.columns, day, zone), rows)
     except RowsError as error:

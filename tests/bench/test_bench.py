@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 EVENTS = 20_000
+EVENTS_OF_FEW = ("--events", str(EVENTS), "--subscribers", "2000")
 
 
 def test_throughput_drains_every_event_bare_and_whole(kafka_bootstrap: str) -> None:
@@ -30,9 +33,36 @@ def test_bad_lines_are_drained_beside_none(kafka_bootstrap: str) -> None:
     assert found["bad_lines_eps"] > 0
 
 
-def measured(bench: str, bootstrap: str) -> dict[str, Any]:
+def test_a_city_lives_through_a_day_and_comes_back(kafka_bootstrap: str) -> None:
+    few = ("--days", "10", "--partitions", "3", "--windows", "1,2,30", "--transitions", "500", "--tail", "2000")
+    found = measured("city", kafka_bootstrap, "--subscribers", "1500", *few, "--profiles")
+    assert found["subscribers"] == found["known"] == 1500
+    assert found["lines"] > 1500 * 9 / 2
+    assert found["bytes_per_subscriber_repeats"] == 8 * 12
+    assert found["bytes_per_subscriber"] == pytest.approx(sum(found["bytes_by_part"].values()), abs=1)
+    assert found["published"] in {0, 501}
+    assert set(found["day_close"]) == {"sums", "assign", "judge", "conclude"}
+    assert found["restored"] == {"subscribers": 1500, "records": 2000}
+    figures = {"rss_mb", "bootstrap_s", "day_close_s", "publish_s", "snapshot_s", "snapshot_mb", "restore_s"}
+    assert figures <= found.keys()
+
+
+def test_lookups_and_warnings_are_timed_while_a_feed_flows_and_days_close(kafka_bootstrap: str) -> None:
+    sizes = ("--subscribers", "1000", "--partitions", "2", "--days", "9", "--lookups", "20", "--rate", "2000")
+    found = measured("lookup", kafka_bootstrap, *sizes, "--seconds", "4")
+    assert found["counted"] >= 8000, "every event of the feed, and the probes"
+    assert found["closes"] == 2 * 2, "each shard closes the last day of history, and one of the feed"
+    for timed in ("lookup_ms", "warning_ms"):
+        assert found[timed]["count"] > 0
+        assert found[timed]["p50"] <= found[timed]["p99"] <= found[timed]["max"]
+    assert found["lookups_not_answered"] < found["lookup_ms"]["count"] / 10, "few use nothing in nine days"
+    assert found["warnings_not_seen"] == 0
+    assert found["fed_eps"] > 0
+
+
+def measured(bench: str, bootstrap: str, *sizes: str) -> dict[str, Any]:
     done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", "tests.bench", bench, "--events", str(EVENTS), "--subscribers", "2000", "--json"],
+        [sys.executable, "-m", "tests.bench", bench, *(sizes or EVENTS_OF_FEW), "--json"],
         cwd=ROOT,
         env=os.environ | {"CHURN_TEST_BOOTSTRAP_SERVERS": bootstrap},
         capture_output=True,

@@ -22,7 +22,6 @@ from service.store.folder import FolderStore
 from service.wire.decode import Intake, decode
 from service.wire.partitioning import partition_of
 from service.wire.records import Record
-from tests.doubles.panes import stored
 
 RULES = Path(__file__).parents[2] / "rules"
 CONFIG = Config()
@@ -47,7 +46,7 @@ def months(rows: int) -> pl.DataFrame:
 def restored(store: FolderStore, partition: int) -> State:
     snapshot = store.newest(partition, 0)
     assert snapshot is not None
-    return from_frames(CONFIG, snapshot.manifest, snapshot.frames, stored(snapshot.panes))
+    return from_frames(CONFIG, snapshot.manifest, snapshot.frames, snapshot.stored)
 
 
 def stream(state: State, events: pl.DataFrame, partition: int) -> None:

@@ -1,0 +1,230 @@
+"""A whole city in one process: its past loaded, a day streamed and closed, told, kept and brought back.
+
+Days 1 to n-1 are loaded as daily aggregates; day n comes as columnar batches through the core's step, for a tenth of
+the subscribers, eight events each; warnings and the tail go through a real Kafka.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import service.core.step as steps
+from deploy.broker import running_broker
+from service.app import config_of
+from service.core.frames import from_frames, meta, panes_of, to_frames
+from service.core.measures import MEASURES
+from service.core.rules import Rulebook
+from service.core.signals import Terms, catalogue
+from service.core.state import DEFAULT_WINDOWS_DAYS, Config, State
+from service.core.windows import Windows
+from service.history.bulk import KnownDays, bootstrap_days
+from service.ports import Snapshot
+from service.rulebook.loading import load as load_rules
+from service.settings import load as load_settings
+from service.store.folder import FolderStore
+from service.wire.decode import Intake
+from tests.bench.broadcast import Station, slices_of, told_again
+from tests.bench.marginals import EVENTS_A_DAY, LAST_DAY, day_of_events, draw_habits, write_days, write_profiles
+from tests.bench.stopwatch import Stopwatch
+from tests.bench.throughput import environment
+
+_STREAMED = 10  # one of so many subscribers uses something on the last day
+_MB = 1 << 20
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The sizes, by default those of the figures in the README."""
+    parser.add_argument("--subscribers", type=int, default=6_408_500)
+    parser.add_argument("--days", type=int, default=91, help="the last one is streamed")
+    parser.add_argument("--partitions", type=int, default=24)
+    parser.add_argument("--measures", default="spend,data,outgoing")
+    parser.add_argument("--windows", default="7,14,30", help="days, separated by commas; 30 is what the rules name")
+    parser.add_argument("--transitions", type=int, default=500_000, help="published after the close")
+    parser.add_argument("--tail", type=int, default=1_800_000, help="records that a restore replays")
+    parser.add_argument("--profiles", action="store_true", help="everybody has a profile and a consent, too")
+
+
+@dataclass(slots=True)
+class City:
+    """What the stages hand on: terms, states by partition, and what was found."""
+
+    options: argparse.Namespace
+    folder: Path
+    config: Config
+    rulebook: Rulebook
+    store: FolderStore
+    states: dict[int, State] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Find how many seconds the block takes."""
+        began_s = time.perf_counter()
+        yield
+        self.found[name] = round(time.perf_counter() - began_s, 2)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All stages in one process, one after another."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        given = os.environ.get("CHURN_TEST_BOOTSTRAP_SERVERS")
+        environ = environment(given or "127.0.0.1:1", options.partitions, folder)
+        settings = load_settings(environ | {"CHURN_TIME__WINDOWS_DAYS": options.windows}, None)
+        windows = settings.time.windows_days
+        dtypes = {name: signal.dtype for name, signal in catalogue(Terms(windows)).items()}
+        rulebook = load_rules(settings.rules.folder, dtypes)
+        store = FolderStore(settings.snapshots.folder, options.partitions)
+        city = City(options, folder, config_of(settings, rulebook), rulebook, store)
+        _load(city)
+        _stream(city)
+        transitions = _close(city)
+        _weigh(city)
+        if not given:
+            broker = stack.enter_context(running_broker(folder / "kafka"))
+            kafka = settings.kafka.model_copy(update={"bootstrap_servers": broker.address})
+            settings = settings.model_copy(update={"kafka": kafka})
+        asyncio.run(_tell_and_restore(city, Station(settings, city.config, rulebook, store), transitions))
+    sizes = {name: getattr(options, name) for name in ("subscribers", "days", "partitions", "measures", "windows")}
+    return {**sizes, **city.found, "peak_rss_mb": _peak_rss_mb(), "cpus": os.cpu_count()}
+
+
+def _load(city: City) -> None:
+    """The past as aggregates into snapshots, and these into states, each standing on the last day but one."""
+    options = city.options
+    unknown = set(options.measures.split(",")) - MEASURES.keys()
+    if unknown:
+        raise SystemExit(f"there are no measures {sorted(unknown)}; there are {', '.join(MEASURES)}")
+    days, profiles = city.folder / "days", city.folder / "profiles.parquet"
+    days.mkdir()
+    with city.timed("made_s"):
+        habits = draw_habits(options.subscribers)
+        write_days(habits, range(LAST_DAY - options.days + 1, LAST_DAY), options.measures.split(","), days)
+        if options.profiles:
+            write_profiles(habits, profiles)
+        del habits
+    known = KnownDays(days, LAST_DAY, profiles if options.profiles else None)
+    with city.timed("bootstrap_s"):
+        city.found["lines"] = bootstrap_days(known, city.store, Intake(options.partitions), city.config)["lines"]
+    city.found["bootstrap_peak_rss_mb"] = _peak_rss_mb()
+    with city.timed("load_s"):
+        for partition in range(options.partitions):
+            snapshot = city.store.newest(partition, 0)
+            if snapshot is not None:  # a small city leaves some empty
+                state = from_frames(city.config, snapshot.manifest, snapshot.frames, snapshot.stored)
+                steps.close_quietly(state, LAST_DAY - 1)
+                state.judged = True  # or all that is true would be standing, and nothing would be said
+                city.states[partition] = state
+
+
+def _stream(city: City) -> None:
+    streamed, before = 0, _repeats_bytes(city)
+    with city.timed("stream_s"):
+        for partition, state in city.states.items():
+            ids = state.roster.strings.gather_every(_STREAMED)
+            for batch in day_of_events(ids, LAST_DAY, partition):
+                steps.step(state, city.rulebook, batch)
+            state.cursor = 0  # the log of the rest of this bench begins behind this day
+            streamed += len(ids)
+    city.found["streamed_events"] = streamed * EVENTS_A_DAY
+    city.found["bytes_per_subscriber_repeats"] = round((_repeats_bytes(city) - before) / streamed, 1)
+
+
+def _close(city: City) -> dict[int, pl.DataFrame]:
+    """Close the last day of all shards; returns as many transitions of each as are to be published."""
+    share = -(-city.options.transitions // len(city.states))
+    watch, kept, raised = Stopwatch(), {}, 0
+    watch.watch("judge", steps, "judge_rows")
+    watch.watch("assign", steps, "assign")
+    watch.watch("sums", Windows, "close")
+    watch.watch("conclude", steps, "conclude")
+    with city.timed("day_close_s"):
+        for partition, state in city.states.items():
+            turns = steps.close(state, city.rulebook, steps.Due(LAST_DAY, state.cursor, "clock"))
+            said = pl.concat([turn.transitions for turn in turns])
+            raised += said.height
+            kept[partition] = said.filter(~pl.col("standing")).head(share)
+    city.found["day_close"] = watch.rounded()
+    city.found["raised"] = raised
+    return kept
+
+
+def _weigh(city: City) -> None:
+    """Memory by part of the state, and what other windows would take."""
+    count = sum(state.subscribers for state in city.states.values())
+    parts = ("roster", "windows", "activity", "attributes", "panes", "holdings", "episodes")
+    held = {part: sum(getattr(state, part).nbytes for state in city.states.values()) for part in parts}
+    city.found["known"] = count
+    city.found["bytes_per_subscriber"] = round(sum(held.values()) / count, 1)
+    city.found["bytes_by_part"] = {part: round(size / count, 1) for part, size in held.items()}
+    gc.collect()
+    city.found["rss_mb"] = _rss_mb()
+    state = next(iter(city.states.values()))
+    shipped = Windows(DEFAULT_WINDOWS_DAYS)
+    shipped.grow(state.subscribers)
+    shipped.build(max(DEFAULT_WINDOWS_DAYS), LAST_DAY, state.panes)  # lines of other lengths weigh the same
+    city.found["bytes_per_subscriber_shipped_windows"] = round(
+        (sum(held.values()) - held["windows"]) / count + shipped.nbytes / state.subscribers, 1
+    )
+
+
+async def _tell_and_restore(city: City, station: Station, kept: dict[int, pl.DataFrame]) -> None:
+    share = -(-city.options.transitions // len(city.states))
+    turns = {p: slices_of(told_again(part, share), LAST_DAY, city.rulebook.hash) for p, part in kept.items()}
+    async with station.open():
+        with city.timed("publish_s"):
+            await station.say(turns)
+        city.found["published"] = sum(turn.transitions.height for said in turns.values() for turn in said)
+        del turns
+        kept.clear()
+        _keep(city)
+        city.states.clear()
+        gc.collect()
+        await station.feed_tail(city.options.tail, city.options.subscribers)
+        with city.timed("restore_s"):
+            city.states = await station.restore()
+        gc.collect()
+        city.found["rss_restored_mb"] = _rss_mb()
+        city.found["restored"] = {
+            "subscribers": sum(state.subscribers for state in city.states.values()),
+            "records": sum(state.cursor for state in city.states.values()),
+        }
+
+
+def _keep(city: City) -> None:
+    """A snapshot of every shard."""
+    before = _stored_bytes(city)
+    with city.timed("snapshot_s"):
+        for partition, state in city.states.items():
+            panes = panes_of(state)
+            state.panes.leave(city.store.save(partition, Snapshot(meta(state), to_frames(state), panes)))
+    city.found["snapshot_mb"] = round((_stored_bytes(city) - before) / _MB, 1)
+    city.found["stored_mb"] = round(_stored_bytes(city) / _MB, 1)
+
+
+def _repeats_bytes(city: City) -> int:
+    return sum(state.repeats.nbytes for state in city.states.values())
+
+
+def _stored_bytes(city: City) -> int:
+    return sum(path.stat().st_size for path in (city.folder / "snapshots").rglob("*") if path.is_file())
+
+
+def _rss_mb() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // _MB
+
+
+def _peak_rss_mb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
