@@ -3,13 +3,12 @@
 import io
 import logging
 
-import numpy as np
 import polars as pl
 
 from service.core.measures import PANE
 from service.core.panes import DamagedError
 from service.store.files import Files
-from service.store.lines import Lines, line
+from service.store.lines import Lines, Records
 from service.store.manifest import Entry
 
 _log = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ class StoredPane:
         self.entry = entry
         self._files = files
         self._lines = lines
-        self._records: np.ndarray | None = None
+        self._records: Records | None = None
 
     @property
     def rows(self) -> int:
@@ -45,7 +44,7 @@ class StoredPane:
             if records is None:
                 raise
             _log.warning("The local copy of %s is used, for the store cannot be asked: %s", self.path, error)
-            return pl.DataFrame({name: records[name] for name in PANE}).cast(PANE)  # type: ignore[arg-type]  # a schema
+            return records.frame()
         if self._lines.open(self.path, self.rows) is None:
             self._lines.make(self.path, frame)
         return frame
@@ -57,10 +56,7 @@ class StoredPane:
 
     def line_of(self, row: int) -> tuple[int, ...] | None:
         """The line of one row in the order of PANE, or None: a few microseconds. Raises: DamagedError."""
-        records = self._records
-        if records is None:
-            records = self._open()
-        return line(records, row)
+        return (self._records or self._open()).line(row)
 
     def verified(self) -> pl.DataFrame:
         """All of it as its file has it. Raises: DamagedError, OSError."""
@@ -72,14 +68,14 @@ class StoredPane:
             raise DamagedError(f"{self.path} is damaged")
         return pl.read_parquet(io.BytesIO(data)).cast(PANE)  # type: ignore[arg-type]  # a schema
 
-    def _open(self) -> np.ndarray:
+    def _open(self) -> Records:
         records = self._lines.open(self.path, self.rows)
         if records is None:
             try:
                 records = self._lines.make(self.path, self.verified())
             except OSError as error:
                 raise DamagedError(f"{self.path} cannot be read just now: {error}") from error
-        if _is_mapped(records):
+        if records.is_mapped:
             self._records = records
         return records
 
@@ -90,8 +86,3 @@ def encode_pane(frame: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
     narrow.write_parquet(buffer, compression="zstd", row_group_size=_GROUP_ROWS)
     return buffer.getvalue()
-
-
-def _is_mapped(records: np.ndarray) -> bool:
-    """Whether it takes no memory of ours, so that it can be held."""
-    return isinstance(records.base, np.memmap)

@@ -258,7 +258,7 @@ def test_history_is_written_once(place: str, tmp_path: Path) -> None:
     again = store_at(place, tmp_path, files)
     found = again.newest(AT, FAR)
     assert found is not None
-    again.save(AT, Snapshot(found.manifest | {"cursor": 7}, found.frames, found.panes))
+    again.save(AT, Snapshot({**found.manifest, "cursor": 7}, found.frames, found.panes))
     whole = read(PANES["15800.0"])
     pieces = pl.concat([whole.slice(0, 1), whole.slice(1, 1)], rechunk=False)
     store_at(place, tmp_path, files).save(AT, snapshot(8, {"15800.0": pieces}))

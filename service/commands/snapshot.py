@@ -1,0 +1,109 @@
+"""The commands `snapshot list`, `verify` and `prune`: what lies in the store, whole or not, and no more than must."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from service.app import store_of
+from service.clock import SystemClock
+from service.commands.console import NO, fail, finish, watched
+from service.commands.context import read_settings
+from service.core.calendar import to_date
+from service.store.upkeep import Kept, kept
+from service.store.upkeep import verify as check
+
+snapshot = typer.Typer(help="Look after the snapshots that shards start from.", no_args_is_help=True)
+
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="Settings file; CHURN_SETTINGS_FILE if absent.")
+]  # fmt: skip
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+
+
+@snapshot.command("list")
+def list_(*, settings_file: SettingsFile = None, json_output: AsJson = False) -> None:
+    """List every snapshot: its shard, cursor, last closed day, age, size, and whether its manifest is valid.
+
+    Example: churn-warning snapshot list
+    """
+    settings = read_settings(settings_file)
+    now_us = SystemClock().now_us()
+    try:
+        found = list(kept(store_of(settings)))
+    except OSError as error:
+        fail(_unasked(settings.snapshots.folder, error))
+    if json_output:
+        finish({"snapshots": [_plain(one, now_us) for one in found]}, "", as_json=True)
+        return
+    table = Table("partition", "cursor", "day", "age", "MB", "snapshot", "manifest")
+    for one in found:
+        told = _plain(one, now_us)
+        size = "" if one.size_bytes is None else f"{one.size_bytes / 1e6:,.1f}"
+        shown = (one.partition, one.cursor, told["day"], _age(told["age_s"]), size, one.name, one.trouble or "valid")
+        table.add_row(*("" if value is None else str(value) for value in shown))
+    Console().print(table)
+
+
+@snapshot.command()
+def verify(*, settings_file: SettingsFile = None, json_output: AsJson = False) -> None:
+    """Read every snapshot to its last byte, history too; status 1 if anything is damaged, which is named.
+
+    Example: churn-warning snapshot verify
+    """
+    settings = read_settings(settings_file)
+    try:
+        checked = list(watched(check(store_of(settings)), "Reading"))
+    except OSError as error:
+        fail(_unasked(settings.snapshots.folder, error))
+    damaged = [one for one in checked if one.damages]
+    lines = [
+        f"Shard {one.partition}, snapshot {one.name}: {'; '.join(one.damages)}" for one in damaged
+    ] or [f"All {len(checked)} snapshots are as they were written."]  # fmt: skip
+    answer = {"snapshots": len(checked), "damaged": [asdict(one) for one in damaged]}
+    finish(answer, "\n".join(lines), as_json=json_output)
+    if damaged:
+        raise typer.Exit(NO)
+
+
+@snapshot.command()
+def prune(*, settings_file: SettingsFile = None, json_output: AsJson = False) -> None:
+    """Remove all but the newest valid snapshots of each shard (CHURN_SNAPSHOTS__KEEP) and what only others need.
+
+    Example: CHURN_SNAPSHOTS__KEEP=1 churn-warning snapshot prune
+    """
+    settings = read_settings(settings_file)
+    store = store_of(settings)
+    try:
+        removed = {partition: store.prune(partition) for partition in store.shards()}
+    except OSError as error:
+        fail(_unasked(settings.snapshots.folder, error))
+    files = sum(removed.values())
+    sentence = f"Removed {files} files of {len(removed)} shards, {settings.snapshots.keep} snapshots of each are kept."
+    finish({"shards": len(removed), "files_removed": files}, sentence, as_json=json_output)
+
+
+def _plain(one: Kept, now_us: int) -> dict[str, int | str | None]:
+    return {
+        "partition": one.partition,
+        "snapshot": one.name,
+        "cursor": one.cursor,
+        "day": None if one.closed_day is None else str(to_date(one.closed_day)),
+        "age_s": None if one.taken_us is None else (now_us - one.taken_us) // 1_000_000,
+        "size_bytes": one.size_bytes,
+        "trouble": one.trouble,
+    }
+
+
+def _age(seconds: int | str | None) -> str | None:
+    if not isinstance(seconds, int):
+        return None
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours // 24}d {hours % 24}h" if hours >= 48 else f"{hours}h {rest // 60}m"  # noqa: PLR2004 - two days of hours
+
+
+def _unasked(place: str, error: OSError) -> str:
+    return f"CHURN_SNAPSHOTS__FOLDER is '{place}', which cannot be asked ({error.strerror or error}): correct it"
