@@ -164,6 +164,26 @@ async def test_a_full_disk_costs_a_snapshot_and_nothing_else(expected: list[obje
     assert stand.witness.saved == []
 
 
+async def test_a_snapshot_that_failed_is_tried_again_later_and_later() -> None:
+    stand = fed(snapshot_records=10, most_back_off_s=15.0, snapshot_interval_s=100.0)
+    stand.store.failing = True
+    async with living(stand) as shard:
+        pour(stand, shard)
+        await until(lambda: stand.witness.failed == 1)
+        for failures, wait_s in enumerate((15, 30, 60, 100, 100), 1):
+            turns = len(stand.witness.turns)
+            stand.clock.advance(timedelta(seconds=wait_s - 1))
+            stand.feed([usage(WHO[0], "usage.sms", 300 + failures, count=1)])
+            pour(stand, shard)
+            await until(lambda turns=turns: len(stand.witness.turns) > turns)
+            assert stand.witness.failed == failures
+            stand.clock.advance(timedelta(seconds=1))
+            await until(lambda failures=failures: stand.witness.failed == failures + 1)
+        stand.store.failing = False
+        stand.clock.advance(timedelta(seconds=100))
+        await until(lambda: len(stand.witness.saved) == 1)
+
+
 async def test_what_says_nothing_is_committed_rarely() -> None:
     stand = Stand()
     stand.feed([usage(WHO[0], "usage.voice", 1, seconds=60), usage(WHO[0], "usage.sms", 2, count=1)])
