@@ -1,4 +1,4 @@
-"""The commands `snapshot list`, `verify` and `prune`: what lies in the store, whole or not, and no more than must."""
+"""The commands `snapshot list`, `verify`, `prune` and `reshard`: what lies in the store, and for how many shards."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +13,10 @@ from service.clock import SystemClock
 from service.commands.console import NO, fail, finish, watched
 from service.commands.context import read_settings
 from service.core.calendar import to_date
+from service.core.panes import DamagedError
+from service.history.bootstrap import NotEmptyError
+from service.history.reshard import ReshardError
+from service.history.reshard import reshard as move
 from service.store.upkeep import Kept, kept
 from service.store.upkeep import verify as check
 
@@ -84,6 +88,42 @@ def prune(*, settings_file: SettingsFile = None, json_output: AsJson = False) ->
     files = sum(removed.values())
     sentence = f"Removed {files} files of {len(removed)} shards, {settings.snapshots.keep} snapshots of each are kept."
     finish({"shards": len(removed), "files_removed": files}, sentence, as_json=json_output)
+
+
+@snapshot.command()
+def reshard(
+    *,
+    partitions: Annotated[int, typer.Option(min=1, max=100_000, help="How many partitions the new topic has.")],
+    to: Annotated[str, typer.Option(help="Empty folder or object store's URL for the new snapshots.")],
+    settings_file: SettingsFile = None,
+    json_output: AsJson = False,
+) -> None:
+    """Make snapshots for another partition count, with which the topics are to be made anew; the old ones stay.
+
+    Stop the service in order first, so that its last snapshots hold all that was read. Carried are subscribers, usage,
+    windows and what was told of them; not carried are open warnings, acknowledgements and contacts: what is true at the
+    first close counts as standing and is not published.
+
+    Example: churn-warning snapshot reshard --partitions 48 --to s3://bucket/of-48
+    """
+    settings = read_settings(settings_file)
+    source, target = store_of(settings), store_of(settings, to, partitions)
+    try:
+        stored = dict(
+            watched(
+                move(source, source.shards(), target, partitions, settings.kafka.partitioner), "Storing", partitions
+            )
+        )
+    except (ReshardError, NotEmptyError, DamagedError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"The snapshots cannot be read or written: {error.strerror or error}")
+    sentence = (
+        f"{sum(stored.values()):,} subscribers are in snapshots of {len(stored)} of {partitions} shards in {to}; open "
+        "warnings, acknowledgements and contacts are not. Next: make the topics anew with "
+        f"CHURN_TOPICS__PARTITIONS={partitions}, and start with CHURN_SNAPSHOTS__FOLDER={to}."
+    )
+    finish({"subscribers": sum(stored.values()), "shards": len(stored), "to": to}, sentence, as_json=json_output)
 
 
 def _plain(one: Kept, now_us: int) -> dict[str, int | str | None]:

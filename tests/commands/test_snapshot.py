@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
 from service.__main__ import app
+from service.ports import Snapshot
 from service.store.files import Files
 from tests.store.stored import AT, flip, pane, paths, snapshot, store_at
 
@@ -81,6 +83,29 @@ def test_prune_keeps_so_many(place: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(paths(place, "panes/")) == 3
 
 
+def test_reshard_fills_another_place_and_says_what_it_does_not_carry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHURN_SNAPSHOTS__FOLDER", str(tmp_path / "old"))
+    monkeypatch.setenv("CHURN_TOPICS__PARTITIONS", "2")
+    for partition, ids in enumerate((["a", "b"], ["c"])):
+        told = {"cursor": 7, "closed_day": 15800, "watermark_us": 1, "zone": "UTC"}
+        frames = {"roster": pl.DataFrame({"subscriber_id": ids})}
+        store_at(str(tmp_path / "old"), tmp_path, partitions=2).save(partition, Snapshot(told, frames))
+    to = str(tmp_path / "new")
+    first = asked("reshard", "--partitions", "1", "--to", to)
+    assert first.exit_code == 0
+    assert "3 subscribers are in snapshots of 1 of 1 shards" in first.stdout
+    assert "open warnings, acknowledgements and contacts are not" in first.stdout
+    again = asked("reshard", "--partitions", "1", "--to", to)
+    assert (again.exit_code, again.stderr.splitlines()) == (
+        2, ["there are snapshots at the target already: name a folder or a URL that is empty"],
+    )  # fmt: skip
+    monkeypatch.setenv("CHURN_SNAPSHOTS__FOLDER", to)
+    monkeypatch.setenv("CHURN_TOPICS__PARTITIONS", "1")
+    assert [(one["cursor"], one["trouble"]) for one in answer("list")["snapshots"]] == [(0, None)]
+
+
 def test_a_place_that_cannot_be_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHURN_SNAPSHOTS__FOLDER", "foo://x")
     for command in ("list", "verify", "prune"):
@@ -89,6 +114,6 @@ def test_a_place_that_cannot_be_asked_is_named(monkeypatch: pytest.MonkeyPatch) 
         assert "CHURN_SNAPSHOTS__FOLDER is 'foo://x', which cannot be asked (Generic URL error" in found.stderr
 
 
-@pytest.mark.parametrize("command", ["list", "verify", "prune"])
+@pytest.mark.parametrize("command", ["list", "verify", "prune", "reshard"])
 def test_help_has_an_example(command: str) -> None:
     assert f"churn-warning snapshot {command}" in asked(command, "--help").stdout
