@@ -14,8 +14,10 @@ from importlib.metadata import version
 from service.api.app import Options, build_app
 from service.api.server import HttpServer
 from service.clock import Clock, SystemClock
+from service.core.calendar import month_number
 from service.core.events import FIELDS
 from service.core.rules import Rulebook
+from service.core.signals import Terms as SignalTerms
 from service.core.state import Config
 from service.kafka.consumer import KafkaIntake
 from service.kafka.log import KafkaLog
@@ -82,6 +84,8 @@ def config_of(settings: Settings, rulebook: Rulebook) -> Config:
     return Config(
         zone=time.zone,
         windows_days=time.windows_days,
+        year_on_year=time.year_on_year,
+        photo_month=_photo_month(settings),
         grace_us=time.grace_minutes * _MINUTE_US,
         horizon_days=time.late_days,
         horizon_days_by_type=time.late_days_by_type,
@@ -90,6 +94,17 @@ def config_of(settings: Settings, rulebook: Rulebook) -> Config:
         minor_digits=settings.money.minor_digits,
         bands=rulebook.bands,
     )
+
+
+def terms_of(settings: Settings) -> SignalTerms:
+    """Which windows rules may name."""
+    time = settings.time
+    return SignalTerms(time.windows_days, time.year_on_year, _photo_month(settings))
+
+
+def _photo_month(settings: Settings) -> int | None:
+    month = settings.time.photo_month
+    return month_number(month) if month else None
 
 
 def intake_of(settings: Settings, mapping: Mapping | None) -> Intake:

@@ -228,15 +228,15 @@ class SubscriberWarnings(Answer):
 
 
 class Day(Answer):
-    """One local day of use."""
+    """One local day of use; null where its history cannot be read."""
 
     date: date
-    spend_minor: int
-    voice_minutes: int
-    data_bytes: int
-    sms: int
-    outgoing: int
-    recharge_minor: int
+    spend_minor: int | None
+    voice_minutes: int | None
+    data_bytes: int | None
+    sms: int | None
+    outgoing: int | None
+    recharge_minor: int | None
 
 
 class HolidayView(Answer):

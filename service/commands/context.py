@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from service.app import terms_of
 from service.commands.console import fail
 from service.core.rules import Rulebook
 from service.core.signals import catalogue
@@ -27,7 +28,7 @@ def read_rulebook(settings: Settings) -> Rulebook:
     folder = settings.rules.folder
     if not folder.is_dir():
         fail(f"CHURN_RULES__FOLDER is '{folder}', where there is no folder: name the one that holds the rules")
-    dtypes = {name: signal.dtype for name, signal in catalogue(settings.time.windows_days).items()}
+    dtypes = {name: signal.dtype for name, signal in catalogue(terms_of(settings)).items()}
     try:
         return load(folder, dtypes)
     except RulebookError as error:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from service.app import terms_of
 from service.commands.console import CANNOT, finish
 from service.commands.context import read_settings
 from service.core.signals import catalogue
@@ -24,7 +25,7 @@ def check(
     Example: churn-warning rules check rules/
     """
     settings = read_settings()
-    dtypes = {name: signal.dtype for name, signal in catalogue(settings.time.windows_days).items()}
+    dtypes = {name: signal.dtype for name, signal in catalogue(terms_of(settings)).items()}
     rulebook, problems = check_rules(folder or settings.rules.folder, dtypes)
     answer = {
         "rules": [] if rulebook is None else [rule.id for rule in rulebook.rules],

@@ -8,17 +8,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.app import store_of
+from service.app import config_of, store_of
 from service.clock import SystemClock
 from service.commands.console import NO, fail, finish, watched
-from service.commands.context import read_settings
+from service.commands.context import read_rulebook, read_settings
 from service.core.calendar import to_date
 from service.core.panes import DamagedError
 from service.history.bootstrap import NotEmptyError
 from service.history.reshard import ReshardError
 from service.history.reshard import reshard as move
+from service.settings import SettingsError
 from service.store.upkeep import Kept, kept
 from service.store.upkeep import verify as check
+from service.wire.decode import Intake
 
 snapshot = typer.Typer(help="Look after the snapshots that shards start from.", no_args_is_help=True)
 
@@ -109,12 +111,10 @@ def reshard(
     settings = read_settings(settings_file)
     source, target = store_of(settings), store_of(settings, to, partitions)
     try:
-        stored = dict(
-            watched(
-                move(source, source.shards(), target, partitions, settings.kafka.partitioner), "Storing", partitions
-            )
-        )
-    except (ReshardError, NotEmptyError, DamagedError) as error:
+        config = config_of(settings, read_rulebook(settings))
+        intake = Intake(partitions, settings.kafka.partitioner)
+        stored = dict(watched(move(source, source.shards(), target, intake, config), "Storing", partitions))
+    except (ReshardError, NotEmptyError, DamagedError, SettingsError) as error:
         fail(str(error))
     except OSError as error:
         fail(f"The snapshots cannot be read or written: {error.strerror or error}")

@@ -11,7 +11,7 @@ from service.core.hashing import hash64
 from service.core.judge import judge_events
 from service.core.measures import contributions
 from service.core.rules import Rule
-from service.core.state import State
+from service.core.state import Config, State
 from service.core.turn import LATE, Counts
 
 _EVENTS_PER_RECORD = 1024  # room for the order of events that a mapping makes of one record
@@ -33,12 +33,15 @@ def admit(state: State, batch: Batch, span: tuple[int, int]) -> Arrivals:
     if common.is_empty():
         return Arrivals({}, pl.DataFrame(schema=LATE), Counts())
     days = state.days_of(common["occurred_us"].to_numpy())
-    is_late = _is_late(state, batch, span, days)
+    horizons = _horizons(state.config, batch, span)
+    is_late = (-1 if state.closed_day is None else state.closed_day) - days >= horizons
     rows = np.full(common.height, -1, np.int32)
     on_time = np.flatnonzero(~is_late).astype(np.uint32)
     rows[on_time] = state.rows_of(common["subscriber_id"][on_time])
     repeated = np.zeros(common.height, bool)
-    repeated[on_time] = state.repeats.mark(days[on_time], rows[on_time], hash64(common["id"][on_time]))
+    repeated[on_time] = state.repeats.mark(
+        days[on_time], rows[on_time], hash64(common["id"][on_time]), horizons[on_time]
+    )
     counted = ~is_late & ~repeated
     state.attributes.see(rows[counted], days[counted])
     offsets, times = common["offset"].to_numpy(), common["occurred_us"].to_numpy()
@@ -124,27 +127,25 @@ def _sum(state: State, frames: Mapping[str, pl.DataFrame]) -> None:
         state.panes.add(day, piece)
         if day <= closed:
             state.windows.correct(day, piece, closed)
-            state.attributes.note_outgoing(day, piece["row"].to_numpy()[piece["outgoing"].to_numpy() > 0])
+            active = piece["row"].to_numpy()[piece["outgoing"].to_numpy() > 0]
+            state.attributes.note_outgoing(day, active)
+            state.activity.correct(closed - day, active)
 
 
-def _is_late(state: State, batch: Batch, span: tuple[int, int], days: np.ndarray) -> np.ndarray:
-    """Of a day closed longer ago than its type may come late."""
-    config = state.config
-    closed = -1 if state.closed_day is None else state.closed_day
-    behind = closed - days  # 0: the last closed day
-    suspect = behind >= min(config.horizon_days, *config.horizon_days_by_type.values(), config.roaming_horizon_days)
-    if not suspect.any():
-        return np.zeros(days.size, bool)
-    types = batch.common["type"].slice(span[0], days.size)
-    horizon = types.replace_strict(
-        dict(config.horizon_days_by_type), default=config.horizon_days, return_dtype=pl.Int32
-    ).to_numpy().copy()  # fmt: skip
-    for frame in batch.fields.values():
-        if "roaming" in frame.columns:
-            at = frame.filter(pl.col("at").is_between(span[0], span[1] - 1) & pl.col("roaming"))["at"].to_numpy()
-            horizon[at.astype(np.int64) - span[0]] = config.roaming_horizon_days
-    late: np.ndarray = behind >= horizon
-    return late
+def _horizons(config: Config, batch: Batch, span: tuple[int, int]) -> np.ndarray:
+    """For how many days after its own each record may come and still count."""
+    first, last = span
+    horizons = np.full(last - first, config.horizon_days, np.int32)
+    for event_type, fields in batch.fields.items():
+        at = fields["at"].to_numpy().astype(np.int64)
+        begin, end = np.searchsorted(at, (first, last)).tolist()
+        at = at[begin:end] - first
+        if event_type in config.horizon_days_by_type:
+            horizons[at] = config.horizon_days_by_type[event_type]
+        if "roaming" in fields.columns:
+            roaming = fields["roaming"].slice(begin, end - begin).fill_null(value=False)
+            horizons[at[roaming.to_numpy()]] = config.roaming_horizon_days
+    return horizons
 
 
 def _reasons(common: pl.DataFrame, is_late: np.ndarray, days: np.ndarray, state: State) -> list[str]:

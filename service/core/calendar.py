@@ -41,6 +41,18 @@ def month_of(day: int) -> int:
     return value.year * 12 + value.month - 1
 
 
+def month_days(month: int) -> range:
+    """The day numbers of a month."""
+    first, following = (date(number // 12, number % 12 + 1, 1) for number in (month, month + 1))
+    return range(to_day(first), to_day(following))
+
+
+def month_number(text: str) -> int:
+    """The inverse of `month_text`."""
+    year, _, month = text.partition("-")
+    return int(year) * 12 + int(month) - 1
+
+
 def month_text(month: int) -> str:
     """A month number as people write it, 2013-06."""
     return f"{month // 12:04d}-{month % 12 + 1:02d}"

@@ -1,28 +1,32 @@
 """A state as frames and plain values, and back: what a snapshot holds."""
 
+import contextlib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from service.core.attributes import TEXTS
+from service.core.panes import DamagedError, Stored
 from service.core.repeats import Repeats
 from service.core.state import Config, State, new_state
 from service.core.strings import StringIndex
 from service.core.turn import CONTACTS, TRANSITIONS, DayRecord
 
-PANE_PREFIX = "pane/"
+_LOOSE_PREFIX = "loose/"
 _TABLE_PREFIX = "table/"
 _TEXT_PREFIX = "text/"
 
 
 def to_frames(state: State) -> dict[str, pl.DataFrame]:
-    """Frames by name; `pane/<day>` holds a day's usage and changes only by late records once the day is closed."""
+    """Frames by name: all of a state but what `panes_of` gives; `loose/<day>` is usage that is not in that."""
     rows = len(state.roster)
     frames = {
         "roster": pl.DataFrame({"subscriber_id": state.roster.strings.clone()}),
         "windows": state.windows.frame(rows),
+        "activity": pl.DataFrame({str(n): word for n, word in enumerate(state.activity.words(rows))}),
         "attributes": state.attributes.frame(rows),
         "repeats": state.repeats.frame(),
         "derived": state.holdings.derived,
@@ -32,7 +36,13 @@ def to_frames(state: State) -> dict[str, pl.DataFrame]:
         f"{_TEXT_PREFIX}{name}": pl.DataFrame({"text": state.attributes.vocabularies[name].strings.clone()})
         for name in TEXTS
     }
-    return frames | {f"{PANE_PREFIX}{day}": state.panes.total(day) for day in state.panes.days}
+    return frames | {f"{_LOOSE_PREFIX}{day}": frame for day, frame in state.panes.loose().items()}
+
+
+def panes_of(state: State) -> dict[str, pl.DataFrame | Stored]:
+    """Usage of closed days by name, each piece of which never changes again; to be called before `to_frames`."""
+    closed = -1 if state.closed_day is None else state.closed_day
+    return state.panes.offer(closed, closed - state.config.longest_horizon_days)
 
 
 def meta(state: State) -> dict[str, Any]:
@@ -44,38 +54,71 @@ def meta(state: State) -> dict[str, Any]:
         "watermark_us": state.watermark.us,
         "claims": [[who, us] for who, us in sorted(state.watermark.claims.items())],
         "windows_days": list(state.config.windows_days),
+        "year_on_year": state.config.year_on_year,
+        "photo_month": state.config.photo_month,
+        "photo_known": state.windows.photo_known,
+        "incomplete": [[days, lost] for days, lost in sorted(state.windows.incomplete.items())],
         "zone": state.config.zone,
     }
 
 
-def from_frames(config: Config, told: Mapping[str, Any], frames: Mapping[str, pl.DataFrame]) -> State:
-    """The inverse of `to_frames` and `meta`; episodes are not in it, they are read back as decisions (see `recall`).
+def from_frames(
+    config: Config,
+    told: Mapping[str, Any],
+    frames: Mapping[str, pl.DataFrame],
+    panes: Mapping[str, Stored] = MappingProxyType({}),
+) -> State:
+    """The inverse of `to_frames`, `panes_of` and `meta`; episodes are read back as decisions (see `recall`).
+
+    A window length that the snapshot lacks is summed from the panes.
 
     Raises:
-        ValueError: the windows or the zone of the snapshot are not those of `config`.
+        ValueError: the zone of the snapshot is not that of `config`, so that its days are others.
     """
-    if told["windows_days"] != list(config.windows_days) or told["zone"] != config.zone:
-        raise ValueError(
-            f"the snapshot has windows {told['windows_days']} in zone {told['zone']}, "
-            f"the settings {list(config.windows_days)} in zone {config.zone}"
-        )
+    if told["zone"] != config.zone:
+        raise ValueError(f"the snapshot is of zone {told['zone']}, the settings of {config.zone}")
     state = new_state(config)
     state.roster = StringIndex.of(frames["roster"]["subscriber_id"])
     state.windows.restore(frames["windows"])
+    state.activity.restore([word.to_numpy() for word in frames["activity"].get_columns()])
     vocabularies = {name: frames[f"{_TEXT_PREFIX}{name}"]["text"] for name in TEXTS}
     state.attributes.restore(frames["attributes"], vocabularies)
     state.repeats = Repeats.of(frames["repeats"])
     state.holdings.derived = frames["derived"]
     for name, table in state.holdings.tables.items():
         table.replace(frames[f"{_TABLE_PREFIX}{name}"])
-    for name, frame in frames.items():
-        if name.startswith(PANE_PREFIX):
-            state.panes.add(int(name.removeprefix(PANE_PREFIX)), frame)
+    loose = {name: frame for name, frame in frames.items() if name.startswith(_LOOSE_PREFIX)}
+    state.panes.restore(panes, {int(name.removeprefix(_LOOSE_PREFIX)): frame for name, frame in loose.items()})
     state.cursor, state.feedback_cursor = told["cursor"], told["feedback_cursor"]
     state.closed_day = told["closed_day"]
+    state.windows.incomplete = {days: lost for days, lost in told["incomplete"] if days in config.windows_days}
+    _sum_what_is_new(state, told)
     state.watermark.us = told["watermark_us"]
     state.watermark.claims = {int(who): int(us) for who, us in told["claims"]}
     return state
+
+
+def _sum_what_is_new(state: State, told: Mapping[str, Any]) -> None:
+    """Sum from the panes what the snapshot, made under other settings, has no sums of."""
+    windows, closed = state.windows, state.closed_day
+    windows.photo_known = told["photo_known"]
+    if closed is None:
+        return
+    fresh = set(windows.lengths_days) - set(told["windows_days"])
+    if state.config.year_on_year and not told["year_on_year"]:
+        fresh = set(windows.lengths_days)
+    for days in sorted(fresh):
+        windows.build(days, closed, state.panes)
+    _count_active(state, max(told["windows_days"]), closed)
+    if windows.photo_month != told["photo_month"]:
+        windows.build_photo(closed, state.panes)
+
+
+def _count_active(state: State, known_days: int, closed: int) -> None:
+    for ago in range(known_days, max(state.config.windows_days)):
+        with contextlib.suppress(DamagedError):  # such a day makes its windows unknown as well
+            total = state.panes.total(closed - ago)
+            state.activity.correct(ago, total.filter(pl.col("outgoing") > 0)["row"].to_numpy())
 
 
 def recall(

@@ -12,7 +12,7 @@ from service.core.calendar import to_date
 from service.core.episodes import empty_transitions, stack
 from service.core.raising import EVIDENCE, Cases, complete, evaluate, open_episodes
 from service.core.rules import Rule, Rulebook
-from service.core.signals import View, columns
+from service.core.signals import View, columns, windows_of
 from service.core.state import State
 
 LOST = ("pre_cancelled", "cancelled")
@@ -48,6 +48,9 @@ def judge_rows(state: State, rules: Sequence[Rule], rows: np.ndarray, found: Fou
     """Judge the daily rules for some rows, which have the day behind them; changes nothing."""
     if not rules or not rows.size:
         return
+    # Where a window's sums are not known, nothing is raised by them, and nothing resolved.
+    unknown = state.windows.incomplete
+    rules = [rule for rule in rules if not unknown or not unknown.keys() & windows_of(rule.names)]
     verdicts = _verdicts(View(state, rows), rules)
     for rule in rules:
         held = state.episodes.has_open(rule.id, rows)

@@ -1,6 +1,6 @@
-"""The usage history of a shard: per local day a table of what each row used."""
+"""The usage history of a shard: per local day a table of what each row used, in memory or lying in a store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import polars as pl
@@ -8,6 +8,8 @@ import polars as pl
 from service.core.measures import MEASURES, PANE
 
 _MOST_PIECES = 8
+_MEASURES = list(MEASURES)
+_COLUMNS = [pl.col(name).cast(dtype) for name, dtype in PANE.items()]
 
 
 class DamagedError(Exception):
@@ -29,53 +31,121 @@ class Stored(Protocol):
 
 
 class Panes:
-    """Per day a list of frames (columns of PANE) whose sum is the day; compacted to one sorted by row when many.
+    """Per day pieces whose sum is the day.
 
-    A day is open until it is closed, and stays correctable afterwards: a late record is one more piece.
+    Loose pieces lie in memory: open days, and what came late. Once a day is closed it is offered to a store as one
+    piece (named `<day>.<number>`), and lies there from when the store has it. A day stays correctable: what comes late
+    is loose again, and is offered in its turn when it can get no more.
     """
 
     def __init__(self) -> None:
-        self._days: dict[int, list[pl.DataFrame]] = {}
+        self._loose: dict[int, list[pl.DataFrame]] = {}
+        self._offered: dict[int, pl.DataFrame] = {}
+        self._stored: dict[int, list[Stored]] = {}
 
     @property
     def days(self) -> list[int]:
         """Days that hold anything, ascending."""
-        return sorted(self._days)
+        return sorted(self._loose.keys() | self._offered.keys() | self._stored.keys())
 
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        return sum(int(piece.estimated_size()) for pieces in self._days.values() for piece in pieces)
+        loose = [piece for pieces in self._loose.values() for piece in pieces]
+        return sum(int(piece.estimated_size()) for piece in (*loose, *self._offered.values()))
 
     def add(self, day: int, piece: pl.DataFrame) -> None:
         """Add usage (columns of PANE) to a day."""
-        pieces = self._days.setdefault(day, [])
+        pieces = self._loose.setdefault(day, [])
         pieces.append(piece)
         if len(pieces) > _MOST_PIECES:
-            self._days[day] = [_merge(pieces)]
+            self._loose[day] = [_merge(pieces)]
 
     def total(self, day: int) -> pl.DataFrame:
-        """The day's usage: columns of PANE, one line per row, ascending."""
-        pieces = self._days.get(day)
-        if not pieces:
-            return pl.DataFrame(schema=PANE)
-        if len(pieces) > 1 or not pieces[0]["row"].is_sorted():
-            self._days[day] = pieces = [_merge(pieces)]
-        return pieces[0]
+        """The day's usage: columns of PANE, one line per row, ascending. Raises: DamagedError."""
+        stored = [piece.read() for piece in self._stored.get(day, ())]
+        rest = [self._offered[day]] if day in self._offered else []
+        pieces = [*stored, *rest, *([self._loose_of(day)] if day in self._loose else [])]
+        if len(pieces) == 1:
+            return pieces[0]
+        return _merge(pieces) if pieces else pl.DataFrame(schema=PANE)
 
-    def of_row(self, row: int, first: int, last: int) -> Iterator[tuple[int, dict[str, int]]]:
-        """(day, measures) of one row for each day from first to last on which it used anything."""
+    def of_row(self, row: int, first: int, last: int) -> Iterator[tuple[int, dict[str, int] | None]]:
+        """(day, measures) of one row for each day from first to last on which it used anything; None: not readable."""
         for day in range(first, last + 1):
-            found = [piece.filter(pl.col("row") == row).drop("row") for piece in self._days.get(day, [])]
+            in_memory = [*self._loose.get(day, ()), *([self._offered[day]] if day in self._offered else ())]
+            found = [piece.filter(pl.col("row") == row) for piece in in_memory]
+            try:
+                found += [piece.of_row(row) for piece in self._stored.get(day, ())]
+            except DamagedError:
+                yield day, None
+                continue
             found = [piece for piece in found if not piece.is_empty()]
             if found:
-                yield day, pl.concat(found).sum().row(0, named=True)
+                yield day, _merge(found).drop("row").row(0, named=True)
 
     def forget(self, before: int) -> None:
         """Drop days earlier than `before`."""
-        for day in [day for day in self._days if day < before]:
-            del self._days[day]
+        for pieces in (self._loose, self._offered, self._stored):
+            for day in [day for day in pieces if day < before]:
+                del pieces[day]
+
+    # What a store takes over
+
+    def loose(self) -> dict[int, pl.DataFrame]:
+        """What lies in memory only and is not on offer, one frame a day."""
+        return {day: self._loose_of(day) for day in sorted(self._loose)}
+
+    def offer(self, closed_day: int, final_day: int) -> dict[str, pl.DataFrame | Stored]:
+        """Every piece that a store has or is to take over, by name.
+
+        Days up to `closed_day` are offered once; what came late to them again when they are not after `final_day`.
+        """
+        for day in [day for day in self._loose if day <= closed_day and day not in self._offered]:
+            if day <= final_day or day not in self._stored:
+                self._offered[day] = self._loose_of(day)
+                del self._loose[day]
+        offered: dict[str, pl.DataFrame | Stored] = {}
+        for day in self.days:
+            stored = self._stored.get(day, [])
+            offered |= {f"{day}.{number}": piece for number, piece in enumerate(stored)}
+            if day in self._offered:
+                offered[f"{day}.{len(stored)}"] = self._offered[day]
+        return offered
+
+    def leave(self, kept: Mapping[str, Stored]) -> None:
+        """Let go of what was offered, where a store has it now; `kept` are its pieces by name."""
+        for day, pieces in _by_day(kept).items():
+            if day in self._offered and len(pieces) > len(self._stored.get(day, ())):
+                del self._offered[day]
+                self._stored[day] = pieces
+
+    def restore(self, kept: Mapping[str, Stored], loose: Mapping[int, pl.DataFrame]) -> None:
+        """The inverse of `offer` and `loose`."""
+        self._stored = _by_day(kept)
+        self._loose = {day: [frame] for day, frame in loose.items()}
+
+    def _loose_of(self, day: int) -> pl.DataFrame:
+        pieces = self._loose[day]
+        if len(pieces) > 1 or not pieces[0]["row"].is_sorted():
+            self._loose[day] = pieces = [_merge(pieces)]
+        return pieces[0]
+
+
+def _by_day(kept: Mapping[str, Stored]) -> dict[int, list[Stored]]:
+    days: dict[int, list[Stored]] = {}
+    for name in sorted(kept, key=_place):
+        days.setdefault(_place(name)[0], []).append(kept[name])
+    return days
+
+
+def _place(name: str) -> tuple[int, int]:
+    day, _, number = name.partition(".")
+    return int(day), int(number)
 
 
 def _merge(pieces: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(pieces).group_by("row").agg(pl.col(list(MEASURES)).sum()).sort("row")
+    """The sum of pieces, one line per row, each measure in the narrowest integers that hold it."""
+    stacked = pl.concat([piece.select(_COLUMNS) for piece in pieces])
+    merged = stacked.group_by("row").agg(pl.col(_MEASURES).sum()).sort("row")
+    return merged.with_columns(merged[measure].shrink_dtype() for measure in _MEASURES)

@@ -181,7 +181,7 @@ def _ties(tables: Mapping[str, list[dict[str, Any]]], today: int) -> dict[str, A
 def _month_to_date(state: State, row: int, tables: Mapping[str, list[dict[str, Any]]], today: int) -> dict[str, int]:
     month = month_of(today)
     first = today - to_date(today).day + 1
-    used = [line for _, line in state.panes.of_row(row, first, today)]
+    used = [line for _, line in state.panes.of_row(row, first, today) if line is not None]
     fees = [line["amount_minor"] for line in tables["fees"] if line["bill_month"] == month]
     sums = {name: sum(line[measure] for line in used) for name, measure in _DAILY.items()}
     return {name: sums[name] for name in ("spend_minor", "voice_minutes", "data_bytes", "sms")} | {
@@ -237,10 +237,12 @@ def _offers(mine: pl.DataFrame, rulebook: Rulebook) -> list[dict[str, Any]]:
 
 def _daily(state: State, row: int, today: int) -> list[dict[str, Any]]:
     first = today - DAILY_DAYS + 1
+    none: dict[str, int] = {}
     used = dict(state.panes.of_row(row, first, today))
+    lines = ((day, used.get(day, none)) for day in range(first, today + 1))
     return [
-        {"date": _iso(day), **{name: used.get(day, {}).get(measure, 0) for name, measure in _DAILY.items()}}
-        for day in range(first, today + 1)
+        {"date": _iso(day)} | {name: None if of is None else of.get(measure, 0) for name, measure in _DAILY.items()}
+        for day, of in lines
     ]
 
 

@@ -21,7 +21,8 @@ _MONTH_DAYS = 30
 
 def assign(state: State, bands: Sequence[SegmentBands], rows: np.ndarray, day: int) -> None:
     """Set the segments of distinct rows as of `day`, which they have just closed: now, before, and since when."""
-    if not bands or rows.size == 0:
+    unknown = state.windows.incomplete
+    if not bands or rows.size == 0 or any(band.window_days in unknown for band in bands):
         return
     codes = _codes(View(state, rows), bands, day)
     attributes = state.attributes
@@ -50,8 +51,8 @@ def _codes(view: View, bands: Sequence[SegmentBands], day: int) -> np.ndarray:
 
 def _trend(view: View, band: SegmentBands) -> np.ndarray:
     windows = view.state.windows
-    now = windows.current(band.measure, band.window_days, view.rows)
-    before = windows.before(band.measure, band.window_days, view.rows) / 2
+    now = windows.take(f"{band.measure}_{band.window_days}d", view.rows)
+    before = windows.take(f"{band.measure}_{band.window_days}d_before", view.rows) / 2
     has = before > 0
     ratio = np.divide(now, before, out=np.ones(now.size), where=has) - 1
     trend = np.full(now.size, STABLE, np.int8)
@@ -70,7 +71,7 @@ def _eligible(view: View, day: int) -> np.ndarray:
     latest = to_day(to_date(day).replace(year=month // 12, month=month % 12 + 1, day=1))
     month_long = min(view.state.windows.lengths_days, key=lambda days: abs(days - _MONTH_DAYS))
     charged = columns(view, ["fee_month"])["fee_month"].to_numpy() > 0
-    charged |= view.state.windows.current("spend", month_long, view.rows) > 0
+    charged |= view.state.windows.take(f"spend_{month_long}d", view.rows) > 0
     normal = attributes["status"][view.rows] == STATUSES.index("normal")
     eligible: np.ndarray = (since < latest) & charged & normal
     return eligible

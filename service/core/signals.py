@@ -1,5 +1,6 @@
 """The catalogue of signals that rules may name, and their columns for any rows of a shard."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,12 +10,14 @@ import numpy as np
 import polars as pl
 
 from service.core.attributes import PORTING, TEXTS, UNKNOWN_AMOUNT, UNKNOWN_DAY
+from service.core.calendar import month_days
 from service.core.events import CHANNELS, STATUSES
 from service.core.holdings import DERIVED
 from service.core.measures import MEASURES
 from service.core.state import DEFAULT_WINDOWS_DAYS, State
 
 _QUARTER_DAYS = 90
+_WINDOW = re.compile(rf"(?:{'|'.join(MEASURES)})_(\d+)d(?:_(?:baseline|drop)(?:_last_year)?)?")
 
 
 class Signal(NamedTuple):
@@ -54,10 +57,11 @@ class View:
         if name in attributes.columns:
             own: np.ndarray = attributes[name][self.rows]
             return own
-        is_before = name.endswith("_before")
-        measure, _, days = name.removesuffix("_before").rpartition("_")
-        sums = windows.before if is_before else windows.current
-        return sums(measure, int(days.removesuffix("d")), self.rows)
+        if name.startswith(_ACTIVE):
+            return self.state.activity.days(int(name.removeprefix(_ACTIVE).removesuffix("d")), self.rows)
+        if not windows.is_known(name, self.state.closed_day or 0):
+            return pl.Series([None], dtype=pl.Int64).new_from_index(0, self.rows.size)
+        return windows.take(name, self.rows)
 
 
 def _known_day(name: str) -> pl.Expr:
@@ -79,6 +83,7 @@ def _drop(now: pl.Expr, baseline: pl.Expr) -> pl.Expr:
 
 _CODED = {"status": pl.Series(STATUSES), "porting": pl.Series(PORTING)}
 _ROW, _DAY = "_row", "_day"
+_ACTIVE = "active_days_"
 _TODAY = pl.col(_DAY)
 _BILL_BASELINE = pl.col("bills_before_last") / 2
 
@@ -171,17 +176,51 @@ _OTHERS: Mapping[str, tuple[Signal, pl.Expr]] = {
 }  # fmt: skip
 
 
-def _windowed(days: int) -> dict[str, tuple[Signal, pl.Expr]]:
+class Terms(NamedTuple):
+    """Which windows there are, and what else than the days before they are compared with."""
+
+    windows_days: tuple[int, ...] = DEFAULT_WINDOWS_DAYS
+    year_on_year: bool = False
+    photo_month: int | None = None
+
+
+DEFAULT_TERMS = Terms()
+
+
+def _windowed(days: int, terms: Terms) -> dict[str, tuple[Signal, pl.Expr]]:
     signals = {}
     for measure, (unit, meaning) in MEASURES.items():
         name = f"{measure}_{days}d"
-        now, baseline = pl.col(name), pl.col(f"{name}_before") / 2
-        before = f"the {2 * days} days before the window of {name}, halved"
-        fell = Signal(_F64, "ratio", f"how far {name} fell below its baseline", "there is no positive baseline")
+        now, earlier = pl.col(name), [("", f"the {2 * days} days before the window of {name}, halved", _before)]
+        if terms.year_on_year:
+            earlier.append(("_last_year", f"the window of {name} 364 days ago", _last_year))
+        if terms.photo_month is not None:
+            earlier.append(("_photo", f"the month photographed, as if it had {days} days", _photo))
         signals[name] = (Signal(_I64, unit, f"{meaning}; closed days, last {days}"), now)
-        signals[f"{name}_baseline"] = (Signal(_F64, unit, before), baseline)
-        signals[f"{name}_drop"] = (fell, _drop(now, baseline))
-    return signals
+        for suffix, meant, made in earlier:
+            baseline = made(measure, days, terms)
+            fell = f"how far {name} fell below {name}_baseline{suffix}"
+            signals[f"{name}_baseline{suffix}"] = (Signal(_F64, unit, meant, "that is not known"), baseline)
+            signals[f"{name}_drop{suffix}"] = (
+                Signal(_F64, "ratio", fell, "there is no positive baseline"),
+                _drop(now, baseline),
+            )
+    used = Signal(_I32, "days", f"days of the last {days} closed ones with an outgoing event")
+    return signals | {f"{_ACTIVE}{days}d": (used, pl.col(f"{_ACTIVE}{days}d"))}
+
+
+def _before(measure: str, days: int, terms: Terms) -> pl.Expr:
+    del terms
+    return pl.col(f"{measure}_{days}d_before") / 2
+
+
+def _last_year(measure: str, days: int, terms: Terms) -> pl.Expr:
+    del terms
+    return pl.col(f"{measure}_{days}d_last_year").cast(pl.Float64)
+
+
+def _photo(measure: str, days: int, terms: Terms) -> pl.Expr:
+    return pl.col(f"{measure}_photo") * days / len(month_days(terms.photo_month or 0))
 
 
 def _valued(windows_days: tuple[int, ...]) -> dict[str, tuple[Signal, pl.Expr]]:
@@ -195,26 +234,32 @@ def _valued(windows_days: tuple[int, ...]) -> dict[str, tuple[Signal, pl.Expr]]:
 
 
 @lru_cache
-def _signals(windows_days: tuple[int, ...]) -> Mapping[str, tuple[Signal, pl.Expr]]:
-    windowed = {name: signal for days in windows_days for name, signal in _windowed(days).items()}
-    return {**windowed, **_valued(windows_days), **_OTHERS}
+def _signals(terms: Terms) -> Mapping[str, tuple[Signal, pl.Expr]]:
+    windowed = {name: signal for days in terms.windows_days for name, signal in _windowed(days, terms).items()}
+    return {**windowed, **_valued(terms.windows_days), **_OTHERS}
 
 
-def catalogue(windows_days: tuple[int, ...] = DEFAULT_WINDOWS_DAYS) -> Mapping[str, Signal]:
-    """All signals by name for the given window lengths."""
-    return {name: signal for name, (signal, _) in _signals(windows_days).items()}
+def catalogue(terms: Terms = DEFAULT_TERMS) -> Mapping[str, Signal]:
+    """All signals by name for the given windows."""
+    return {name: signal for name, (signal, _) in _signals(terms).items()}
 
 
 @lru_cache
-def _made(windows_days: tuple[int, ...]) -> Mapping[str, tuple[pl.Expr, frozenset[str]]]:
+def _made(terms: Terms) -> Mapping[str, tuple[pl.Expr, frozenset[str]]]:
     """Per signal how it is made, and the columns it is made of."""
-    made = {name: made.cast(signal.dtype).alias(name) for name, (signal, made) in _signals(windows_days).items()}
+    made = {name: made.cast(signal.dtype).alias(name) for name, (signal, made) in _signals(terms).items()}
     return {name: (one, frozenset(one.meta.root_names()) - {_DAY}) for name, one in made.items()}
+
+
+def windows_of(names: Iterable[str]) -> set[int]:
+    """The window lengths, in days, that signals of these names are of."""
+    return {int(found[1]) for name in names if (found := _WINDOW.fullmatch(name))}
 
 
 def columns(view: View, names: Iterable[str]) -> pl.DataFrame:
     """The named signals for the rows of a view, one line per row in its order, all made in one select."""
-    known = _made(view.state.windows.lengths_days)
+    config = view.state.config
+    known = _made(Terms(config.windows_days, config.year_on_year, config.photo_month))
     made = [known[name] for name in names]
     raw = view.raw(frozenset().union(*(roots for _, roots in made)))
     return raw.select(expression for expression, _ in made)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from service.core.activity import Activity
 from service.core.attributes import Attributes
 from service.core.calendar import day_end_us, local_days
 from service.core.episodes import Episodes
@@ -27,6 +28,8 @@ class Config:
 
     zone: str = "UTC"
     windows_days: tuple[int, ...] = DEFAULT_WINDOWS_DAYS
+    year_on_year: bool = False
+    photo_month: int | None = None  # year * 12 + month - 1
     grace_us: int = 2 * 3_600_000_000
     horizon_days: int = 7
     horizon_days_by_type: Mapping[str, int] = field(default_factory=dict)
@@ -47,6 +50,7 @@ class State:
 
     config: Config
     windows: Windows
+    activity: Activity
     roster: StringIndex = field(default_factory=StringIndex)
     attributes: Attributes = field(default_factory=Attributes)
     holdings: Holdings = field(default_factory=Holdings)
@@ -80,7 +84,7 @@ class State:
     @property
     def nbytes(self) -> int:
         """Memory held by all columns, in bytes; repeats apart."""
-        parts = (self.windows, self.roster, self.attributes, self.holdings, self.panes, self.episodes)
+        parts = (self.windows, self.activity, self.roster, self.attributes, self.holdings, self.panes, self.episodes)
         return sum(part.nbytes for part in parts)
 
     def days_of(self, times_us: np.ndarray) -> np.ndarray:
@@ -103,10 +107,12 @@ class State:
         """Rows of subscribers, with room made for new ones."""
         rows = self.roster.intern(subscriber_ids)
         self.windows.grow(len(self.roster))
+        self.activity.grow(len(self.roster))
         self.attributes.grow(len(self.roster))
         return rows
 
 
 def new_state(config: Config) -> State:
     """The state of a shard that has seen nothing."""
-    return State(config=config, windows=Windows(config.windows_days))
+    windows = Windows(config.windows_days, year_on_year=config.year_on_year, photo_month=config.photo_month)
+    return State(config=config, windows=windows, activity=Activity(max(config.windows_days)))

@@ -97,13 +97,15 @@ def _moved(state: State, day: int) -> Iterator[np.ndarray]:
     for rows in _slices_of_rows(state):
         first, last = int(rows[0]), int(rows[-1]) + 1
         state.windows.close(moves, first, last)
-        pane = moves.of(0, first, last)
-        state.attributes.note_outgoing(day, pane.filter(pl.col("outgoing") > 0)["row"].to_numpy())
+        active = moves.of(0, first, last).filter(pl.col("outgoing") > 0)["row"].to_numpy()
+        state.attributes.note_outgoing(day, active)
+        state.activity.close(first, last, active)
         state.moving = (day, last)
         assign(state, state.config.bands, rows, day)
         yield rows
     state.closed_day, state.moving = day, None
-    state.repeats.forget(day - state.config.longest_horizon_days)
+    state.windows.mend(day, state.panes)
+    state.repeats.forget(day)
     state.panes.forget(day - state.windows.reach_days)
 
 
@@ -182,6 +184,7 @@ def _begin(state: State, common: pl.DataFrame) -> None:
     if state.closed_day is None:
         first = int(state.days_of(common["occurred_us"].to_numpy()[:1])[0])
         state.closed_day = first - 1
+        state.windows.begin(state.closed_day)
 
 
 def _cuts(state: State, batch: Batch) -> list[tuple[int, int, int]]:

@@ -34,6 +34,11 @@ class Sums:
             return np.zeros(count, np.int64)
         return self._values[line, rows].astype(np.int64)
 
+    def clear(self, line: int) -> None:
+        """Set a line to zero."""
+        if self._values is not None:
+            self._values[line] = 0
+
     def add(self, line: int, rows: np.ndarray, amounts: np.ndarray) -> None:
         """Add amounts (integers) to distinct rows of a line."""
         if self._values is None:

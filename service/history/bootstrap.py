@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from service.core.calendar import local_days, to_date
-from service.core.frames import meta, to_frames
+from service.core.frames import meta, panes_of, to_frames
 from service.core.state import Config, State
 from service.history.files import FileError, Source, read_usage
 from service.history.past import Lot, Past, Watch, live
@@ -72,7 +72,8 @@ def bootstrap(
 def first_snapshot(state: State) -> Snapshot:
     """A state as what a shard starts from before it has read anything of its log."""
     state.cursor = state.feedback_cursor = 0
-    return Snapshot(meta(state), to_frames(state))
+    panes = panes_of(state)
+    return Snapshot(meta(state), to_frames(state), panes)
 
 
 def _events(known: Known, config: Config) -> tuple[pl.DataFrame, int]:

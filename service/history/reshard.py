@@ -11,10 +11,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from service.core.frames import from_frames, meta, panes_of, to_frames
 from service.core.measures import PANE
+from service.core.state import Config
+from service.core.step import close_through
 from service.history.bootstrap import EmptyStore, NotEmptyError
+from service.history.past import NO_RULES
 from service.ports import Snapshot, SnapshotStore, Stored
-from service.wire.partitioning import Partitioner, partitions_of
+from service.wire.decode import Intake
+from service.wire.partitioning import partitions_of
 
 _ALL = 2**63 - 1
 _TEXT = "text/"
@@ -79,18 +84,27 @@ class _Gathered:
 
 
 def reshard(
-    source: SnapshotStore, held: Iterable[int], target: EmptyStore, partitions: int, partitioner: Partitioner
+    source: SnapshotStore, held: Iterable[int], target: EmptyStore, intake: Intake, config: Config
 ) -> Iterator[tuple[int, int]]:
-    """Store the newest snapshots of the shards `held` by `source` as those of `partitions` shards of `target`.
+    """Store the newest snapshots of the shards `held` by `source` as those of `intake.partitions` shards of `target`.
+
+    Days that only some shards have closed are closed for all, judged by nobody.
 
     Yields: (partition, subscribers) as each is stored; one without subscribers gets no snapshot.
     Raises: ReshardError, NotEmptyError, DamagedError (history that cannot be read), OSError.
     """
     if not target.is_empty():
         raise NotEmptyError("there are snapshots at the target already: name a folder or a URL that is empty")
+    partitions, partitioner = intake.partitions, intake.partitioner
     if partitioner == "any":
         raise ReshardError("with the partitioner `any` nobody knows where a subscriber belongs: set murmur2 or crc32")
-    sources = [found for partition in held if (found := _source(source, partition, partitions, partitioner))]
+    newest = {partition: _newest(source, partition) for partition in held}
+    days = [one.manifest["closed_day"] for one in newest.values() if one.manifest["closed_day"] is not None]
+    sources = []
+    for number, snapshot in newest.items():
+        if ids := [key.encode() for key in snapshot.frames["roster"]["subscriber_id"].to_list()]:
+            closed = _closed(snapshot, max(days, default=None), config)
+            sources.append(_Source(number, closed, partitions_of(ids, partitions, partitioner)))
     told = _told(sources)
     for partition in range(partitions):
         taken, first = [], 0
@@ -104,12 +118,22 @@ def reshard(
             yield partition, first
 
 
-def _source(store: SnapshotStore, partition: int, partitions: int, partitioner: Partitioner) -> _Source | None:
+def _newest(store: SnapshotStore, partition: int) -> Snapshot:
     snapshot = store.newest(partition, _ALL)
     if snapshot is None:
         raise ReshardError(f"shard {partition} has no usable snapshot: see `snapshot verify`")
-    ids = [key.encode() for key in snapshot.frames["roster"]["subscriber_id"].to_list()]
-    return _Source(partition, snapshot, partitions_of(ids, partitions, partitioner)) if ids else None
+    return snapshot
+
+
+def _closed(snapshot: Snapshot, day: int | None, config: Config) -> Snapshot:
+    """A snapshot after the close of a day that another shard has closed."""
+    if day is None or snapshot.manifest["closed_day"] in (None, day):
+        return snapshot
+    panes = {name: piece for name, piece in snapshot.panes.items() if not isinstance(piece, pl.DataFrame)}
+    state = from_frames(config, snapshot.manifest, snapshot.frames, panes)
+    close_through(state, NO_RULES, day, "clock")
+    pieces = panes_of(state)
+    return Snapshot({**snapshot.manifest, **meta(state)}, to_frames(state), pieces)
 
 
 def _told(sources: Sequence[_Source]) -> dict[str, Any]:
@@ -123,8 +147,8 @@ def _told(sources: Sequence[_Source]) -> dict[str, Any]:
         if len(said) > 1:
             one, other = list(said.items())[:2]
             raise ReshardError(
-                f"shard {one[1]} has {key} {one[0]} and shard {other[1]} {other[0]}: let all of them come as far, "
-                "stop the service in order, and try again"
+                f"shard {one[1]} has {key} {one[0]} and shard {other[1]} {other[0]}: let the service keep snapshots "
+                "of all shards under the same settings, stop it in order, and try again"
             )
         told[key] = manifests[0][key]
     marks = [manifest["watermark_us"] for manifest in manifests if manifest["watermark_us"] is not None]

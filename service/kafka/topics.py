@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -61,16 +62,20 @@ async def check_topics(settings: KafkaSettings, specs: Sequence[TopicSpec]) -> l
         shapes = {one["topic"]: one for one in await admin.describe_topics([spec.name for spec in known])}
         embedded = admin._client.cluster.controller is None  # noqa: SLF001 - told nowhere else
         configs = {} if embedded else await _configs(admin, [spec.name for spec in known])
-    problems = [
-        f"The topic {spec.name} is missing: churn-warning topics create" for spec in specs if spec.name not in there
-    ]
+    problems = []
+    if missing := [spec.name for spec in specs if spec.name not in there]:
+        problems.append(f"{_named(missing, 'is', 'are')} missing: churn-warning topics create")
+    odd: dict[tuple[int, int], list[str]] = defaultdict(list)
     for spec in known:
         count = len(shapes[spec.name]["partitions"])
         if count != spec.partitions and not embedded:
-            problems.append(
-                f"The topic {spec.name} has {count} partitions, not {spec.partitions} (CHURN_TOPICS__PARTITIONS): "
-                "make it again, or set the variable to the usage topic's count"
-            )
+            odd[count, spec.partitions].append(spec.name)
+    problems += [
+        f"{_named(names, 'has', 'have')} {has} partitions, not {wanted} (CHURN_TOPICS__PARTITIONS): "
+        "make them again, or set the variable to the usage topic's count"
+        for (has, wanted), names in odd.items()
+    ]
+    for spec in known:
         problems += [
             f"The topic {spec.name} has {name}={has}, not {spec.config[name]}: alter its configuration"
             for name in _NEEDED
@@ -78,6 +83,10 @@ async def check_topics(settings: KafkaSettings, specs: Sequence[TopicSpec]) -> l
             and (has := configs.get(spec.name, {}).get(name, spec.config[name])) != spec.config[name]
         ]
     return problems
+
+
+def _named(topics: Sequence[str], one: str, several: str) -> str:
+    return f"The topic {topics[0]} {one}" if len(topics) == 1 else f"The topics {', '.join(topics)} {several}"
 
 
 async def _become_known(admin: Any, names: Sequence[str]) -> None:  # noqa: ANN401 - aiokafka has no types

@@ -159,6 +159,14 @@ class TimeSettings(Section):
     windows_days: Windows = Field(
         default=(1, 7, 14, 30, 60, 90), description="Lengths of the rolling windows in closed days"
     )
+    year_on_year: bool = Field(
+        default=False, description="Whether each window is also compared with itself 364 days ago"
+    )
+    photo_month: str = Field(
+        default="",
+        pattern=r"^(\d{4}-(0[1-9]|1[0-2]))?$",
+        description="The photographed month, such as 2025-12, that windows are also compared with; empty for none",
+    )
     grace_minutes: int = Field(
         default=120, ge=0, le=1_439, description="Time after midnight until which a day stays open"
     )

@@ -43,7 +43,8 @@ async def restore(partition: int, world: World, terms: Terms, progress: Progress
 def _begin(snapshot: Snapshot | None, terms: Terms, partition: int) -> State:
     if snapshot is not None:
         try:
-            return from_frames(terms.config, snapshot.manifest, snapshot.frames)
+            panes = {name: piece for name, piece in snapshot.panes.items() if not isinstance(piece, pl.DataFrame)}
+            return from_frames(terms.config, snapshot.manifest, snapshot.frames, panes)
         except ValueError as error:
             _LOG.warning("shard %d reads the whole log again: %s", partition, error)
     return new_state(terms.config)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from service.core.frames import meta, to_frames
+from service.core.frames import meta, panes_of, to_frames
 from service.core.state import State
 from service.ports import Snapshot
 from service.shard.display import Display
@@ -55,7 +55,7 @@ class Snapshots:
         taken_us = self._world.clock.now_us()
         snapshot = await asyncio.to_thread(self._copy, state, taken_us)
         self._begin(state)
-        self._writing = asyncio.create_task(self._write(snapshot, taken_us))
+        self._writing = asyncio.create_task(self._write(state, snapshot, taken_us))
 
     async def keep(self, state: State) -> None:
         """Write one now, unless nothing has changed."""
@@ -72,12 +72,18 @@ class Snapshots:
         with self._display.stepping():
             said = {"taken_us": taken_us, "writer_epoch": self._epoch, "rulebook": self._terms.rulebook.hash}
             manifest = meta(state) | said
-            return Snapshot(manifest, to_frames(state))
+            panes = panes_of(state)
+            return Snapshot(manifest, to_frames(state), panes)
 
-    async def _write(self, snapshot: Snapshot, taken_us: int) -> None:
+    def _store(self, state: State, snapshot: Snapshot) -> None:
+        kept = self._world.store.save(self._partition, snapshot)
+        with self._display.stepping():
+            state.panes.leave(kept)
+
+    async def _write(self, state: State, snapshot: Snapshot, taken_us: int) -> None:
         observer, began_s = self._world.observer, self._world.clock.elapsed_s()
         try:
-            await asyncio.to_thread(self._world.store.save, self._partition, snapshot)
+            await asyncio.to_thread(self._store, state, snapshot)
         except OSError as error:  # the next one may find room; the log still holds what this one would have
             back_off_s = min(self._terms.most_back_off_s * 2**self._failures, self._terms.snapshot_interval_s)
             self._failures += 1

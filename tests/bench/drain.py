@@ -18,7 +18,7 @@ from typing import Any
 
 from aiokafka.structs import TopicPartition
 
-from service.app import Given, running
+from service.app import Given, running, terms_of
 from service.core.signals import catalogue
 from service.kafka.consumer import KafkaIntake
 from service.kafka.log import reader
@@ -55,7 +55,7 @@ async def bare(settings: Settings, events: int) -> dict[str, Any]:
 
 async def whole(settings: Settings, events: int, profile: Path | None) -> dict[str, Any]:
     """From the first poll that yields a record until the cursor at the end is committed."""
-    dtypes = {name: signal.dtype for name, signal in catalogue(settings.time.windows_days).items()}
+    dtypes = {name: signal.dtype for name, signal in catalogue(terms_of(settings)).items()}
     given = Given(settings, load_rules(settings.rules.folder, dtypes))
     watch, begun = Stopwatch(), _Begun()
     watch.watch("poll", KafkaIntake, "poll")

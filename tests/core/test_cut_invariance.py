@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import polars as pl
 import pytest
@@ -12,12 +11,13 @@ from hypothesis import strategies as st
 import service.core.step as step_module
 from service.core.episodes import stack
 from service.core.events import STATUSES
-from service.core.frames import from_frames, meta, recall, to_frames
+from service.core.frames import recall
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, resume, retrace, retrace_end, step
 from service.core.turn import CONTACTS, DayRecord, Turn
 from tests.core.rulebooks import MIXED
 from tests.core.streams import Event, batch_of, cut
+from tests.doubles.panes import Kept, kept
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 CONFIG = Config(windows_days=(1, 7), horizon_days=3, roaming_horizon_days=5)
@@ -83,26 +83,24 @@ def test_a_restart_after_any_turn_says_the_rest(events: list[Event], snapshot_af
     _, expected = whole(events)
     state = new_state(CONFIG)
     told: list[Turn] = []
-    store = (meta(state), to_frames(state))
+    store = kept(state)
     for number, event in enumerate(events):
         turns = step(state, MIXED, batch_of([event], number))
         told += turns
         if number == snapshot_after:
-            store = (meta(state), to_frames(state))
+            store = kept(state)
     # What was committed ends after some turn; everything later was never said.
     told = told[: crash_after + 1]
-    restored = restore(events, told, store if store[0]["cursor"] <= told[-1].cursor else None)
+    restored = restore(events, told, store if store.told["cursor"] <= told[-1].cursor else None)
     told += resume(restored, MIXED)
     told += step(restored, MIXED, batch_of(events[restored.cursor :], restored.cursor))
     assert said(finish(restored, told)) == said(expected)
 
 
-def restore(
-    events: list[Event], told: list[Turn], store: tuple[dict[str, Any], dict[str, pl.DataFrame]] | None
-) -> State:
+def restore(events: list[Event], told: list[Turn], store: Kept | None) -> State:
     cursor = told[-1].cursor
     days: dict[int, DayRecord] = {turn.day.day: turn.day for turn in told if turn.day is not None}
-    state = from_frames(CONFIG, *store) if store else new_state(CONFIG)
+    state = store.taken_up(CONFIG) if store else new_state(CONFIG)
     cuts = {day: record.cut for day, record in days.items()}
     retrace(state, batch_of(events[state.cursor : cursor], state.cursor), cuts)
     retrace_end(state, cuts)

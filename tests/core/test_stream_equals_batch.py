@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.core.calendar import to_date, to_day
-from service.core.frames import from_frames, meta, to_frames
 from service.core.rules import Rulebook
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, step
 from tests.core.streams import Event, cut, plain_windows
+from tests.doubles.panes import kept
 
 NOTHING = Rulebook(hash="none", rules=())
 START = datetime(2024, 2, 20, tzinfo=UTC)  # a leap day and, in Berlin, a clock change lie ahead
@@ -64,7 +64,7 @@ def run(events: list[Event], sizes: list[int], config: Config) -> State:
     state = new_state(config)
     for batch in cut(events, sizes):
         step(state, NOTHING, batch)
-        state = from_frames(config, meta(state), to_frames(state))
+        state = kept(state).taken_up(config)
     return state
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ import polars as pl
 from service.core.rules import Rulebook
 from service.core.state import Config, State
 from service.core.turn import Turn
-from service.ports import Message, Record, Snapshot
+from service.ports import Message, Record, Snapshot, Stored
 from service.shard import Terms, World
 from service.wire.decode import Intake
 from service.wire.partitioning import partition_of
@@ -20,6 +21,7 @@ from service.wire.topics import Topics
 from tests.core.rulebooks import MIXED
 from tests.doubles.broker import MemoryBroker, MemoryLog, MemoryPublisher
 from tests.doubles.clock import ManualClock
+from tests.doubles.panes import stored
 
 PARTITIONS = 4
 GROUP = "g"
@@ -36,10 +38,12 @@ class MemoryStore:
         self.kept: dict[int, list[Snapshot]] = {}
         self.failing = False
 
-    def save(self, partition: int, snapshot: Snapshot) -> None:
+    def save(self, partition: int, snapshot: Snapshot) -> dict[str, Stored]:
         if self.failing:
             raise OSError("no space left on device")
-        self.kept.setdefault(partition, []).append(snapshot)
+        panes = stored(snapshot.panes)
+        self.kept.setdefault(partition, []).append(replace(snapshot, panes=panes))
+        return panes
 
     def newest(self, partition: int, not_after: int) -> Snapshot | None:
         usable = [one for one in self.kept.get(partition, []) if one.manifest["cursor"] <= not_after]

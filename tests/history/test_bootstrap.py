@@ -24,6 +24,7 @@ from service.store.store import Store
 from service.wire.decode import Intake, decode
 from service.wire.partitioning import partition_of
 from service.wire.records import Record
+from tests.doubles.panes import stored
 
 RULES = Path(__file__).parents[2] / "rules"
 CONFIG = Config()
@@ -52,7 +53,7 @@ def store_in(folder: Path, shards: int) -> Store:
 def restored(store: Store, partition: int) -> State:
     snapshot = store.newest(partition, 0)
     assert snapshot is not None
-    return from_frames(CONFIG, snapshot.manifest, snapshot.frames)
+    return from_frames(CONFIG, snapshot.manifest, snapshot.frames, stored(snapshot.panes))
 
 
 def stream(state: State, events: pl.DataFrame, partition: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -175,13 +176,21 @@ async def test_a_snapshot_that_failed_is_tried_again_later_and_later() -> None:
             stand.clock.advance(timedelta(seconds=wait_s - 1))
             stand.feed([usage(WHO[0], "usage.sms", 300 + failures, count=1)])
             pour(stand, shard)
-            await until(lambda turns=turns: len(stand.witness.turns) > turns)
+            await until(partial(_has_turned, stand, turns))
             assert stand.witness.failed == failures
             stand.clock.advance(timedelta(seconds=1))
-            await until(lambda failures=failures: stand.witness.failed == failures + 1)
+            await until(partial(_has_failed, stand, failures + 1))
         stand.store.failing = False
         stand.clock.advance(timedelta(seconds=100))
         await until(lambda: len(stand.witness.saved) == 1)
+
+
+def _has_turned(stand: Stand, turns: int) -> bool:
+    return len(stand.witness.turns) > turns
+
+
+def _has_failed(stand: Stand, failures: int) -> bool:
+    return stand.witness.failed == failures
 
 
 async def test_what_says_nothing_is_committed_rarely() -> None:

@@ -1,0 +1,105 @@
+"""Usage that lies in a store: exact when it is read again, and no figure where it cannot be."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from service.core.calendar import to_date, to_day
+from service.core.record import describe
+from service.core.rules import Rulebook
+from service.core.signals import View, columns
+from service.core.state import Config, State, new_state
+from service.core.step import close_through, step
+from service.core.turn import TRANSITIONS
+from tests.core.streams import Event, batch_of, plain_windows
+from tests.core.test_stream_equals_batch import windows_of
+from tests.doubles.panes import StoredPane, kept
+
+NOTHING = Rulebook(hash="none", rules=())
+START = datetime(2024, 1, 1, 12, tzinfo=UTC)
+DAYS = 40
+SHORT, LONG = Config(windows_days=(2, 5)), Config(windows_days=(2, 7, 10))
+EVENTS = [
+    Event(f"{who}{day}", who, "usage.data", START + timedelta(days=day), {"bytes": 2 ** (day % 50) + number})
+    for day in range(DAYS)
+    for number, who in enumerate("ab")
+]
+
+
+def lived(config: Config, days: int) -> State:
+    """A shard that closed so many days, stored each evening."""
+    state = new_state(config)
+    for day in range(days):
+        step(state, NOTHING, batch_of(EVENTS[2 * day : 2 * day + 2], 2 * day))
+        close_through(state, NOTHING, to_day(START.date()) + day, "clock")
+        state = kept(state).taken_up(config)
+    return state
+
+
+def expected(config: Config, as_of: date) -> dict[tuple[str, str], int]:
+    return plain_windows(EVENTS, as_of, "UTC", config.windows_days)
+
+
+def test_closed_days_lie_in_the_store_and_still_leave_their_windows() -> None:
+    state = lived(SHORT, DAYS)
+    assert state.panes.nbytes == 0
+    assert windows_of(state) == expected(SHORT, START.date() + timedelta(days=DAYS - 1))
+
+
+def test_a_new_window_is_summed_from_days_before_it_was_wanted() -> None:
+    closed = START.date() + timedelta(days=29)
+    long = kept(lived(Config(windows_days=(2, 10)), 30)).taken_up(LONG)
+    assert windows_of(long) == expected(LONG, closed)
+    state = lived(LONG, 31)
+    assert windows_of(state) == expected(LONG, closed + timedelta(days=1))
+
+
+def test_a_late_record_corrects_a_day_that_lies_in_the_store() -> None:
+    state = lived(SHORT, 20)
+    late = Event("late", "a", "usage.data", START + timedelta(days=16), {"bytes": 7})
+    step(state, NOTHING, batch_of([late], 40))
+    known = plain_windows([*EVENTS[:40], late], START.date() + timedelta(days=19), "UTC", SHORT.windows_days)
+    assert windows_of(state) == known
+    state = kept(state).taken_up(SHORT)
+    close_through(state, NOTHING, to_day(START.date()) + 34, "clock")
+    end = START.date() + timedelta(days=34)
+    assert windows_of(state) == plain_windows([*EVENTS[:40], late], end, "UTC", SHORT.windows_days)
+
+
+def test_windows_of_a_damaged_day_are_unknown_until_it_lies_behind_them() -> None:
+    state = lived(SHORT, 20)
+    first = to_day(START.date())
+    store = kept(state)
+    for name, pane in store.panes.items():
+        if name.startswith(f"{first + 16}."):
+            assert isinstance(pane, StoredPane)
+            pane.damaged = True
+    state = store.taken_up(SHORT)
+    rows = np.array([0, 1], np.int32)
+    seen = {}
+    for day in range(20, DAYS):
+        step(state, NOTHING, batch_of(EVENTS[2 * day : 2 * day + 2], 2 * day))
+        close_through(state, NOTHING, first + day, "clock")
+        told = expected(SHORT, to_date(first + day))
+        for days in SHORT.windows_days:
+            found = columns(View(state, rows), [f"data_{days}d", f"data_{days}d_baseline"])
+            seen[day, days] = found[f"data_{days}d"].to_list()
+            if None not in seen[day, days]:
+                assert seen[day, days] == [told.get((who, f"data_{days}d"), 0) for who in "ab"]
+                before = [told.get((who, f"data_{days}d_before"), 0) / 2 for who in "ab"]
+                assert found[f"data_{days}d_baseline"].to_list() == before
+    unknown = sorted((day, days) for (day, days), values in seen.items() if None in values)
+    # Day 16 is to leave the window of 5 days at the close of day 21, and what that compares with at the close of 31.
+    assert unknown == [(day, 5) for day in range(21, 31)]
+
+
+def test_the_front_office_is_not_told_that_a_damaged_day_was_empty() -> None:
+    state = lived(SHORT, 20)
+    store = kept(state)
+    for name, pane in store.panes.items():
+        assert isinstance(pane, StoredPane)
+        pane.damaged = name.startswith(f"{to_day(START.date()) + 18}.")
+    record = describe(store.taken_up(SHORT), NOTHING, "a", pl.DataFrame(schema=TRANSITIONS))
+    assert record is not None
+    assert [line["data_bytes"] for line in record["daily"][-3:]] == [2**17, None, 2**19]
