@@ -20,7 +20,8 @@ ENV PATH=/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     CHURN_HTTP__HOST=0.0.0.0 \
-    CHURN_SNAPSHOTS__FOLDER=/var/lib/churn-warning/snapshots
+    CHURN_SNAPSHOTS__FOLDER=/var/lib/churn-warning/snapshots \
+    CHURN_SNAPSHOTS__CACHE_FOLDER=/var/lib/churn-warning/cache
 VOLUME /var/lib/churn-warning
 EXPOSE 8080
 USER churn

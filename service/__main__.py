@@ -9,6 +9,7 @@ from service.commands.rules import rules
 from service.commands.run import run
 from service.commands.settings import settings
 from service.commands.simulate import simulate
+from service.commands.snapshot import snapshot
 from service.commands.topics import topics
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command()(settings)
 rules.command()(backtest)
 app.add_typer(rules, name="rules")
 app.add_typer(topics, name="topics")
+app.add_typer(snapshot, name="snapshot")
 
 
 def main() -> None:

@@ -7,11 +7,9 @@ stop    pipeline (finish, commit, snapshot, leave the group) ─► live streams
 import asyncio
 import contextlib
 import logging
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 
 from service.api.app import Options, build_app
 from service.api.server import HttpServer
@@ -32,7 +30,9 @@ from service.rulebook.mapping import Mapping, expand_values
 from service.rulebook.problems import suggest
 from service.settings import HttpSettings, Settings, SettingsError
 from service.shard import Terms, World
-from service.store.folder import FolderStore
+from service.store.files import Files
+from service.store.lines import Lines
+from service.store.store import Store
 from service.wire.decode import Intake
 from service.wire.rejects import Fault
 from service.wire.topics import Topics, TopicSpec
@@ -117,9 +117,16 @@ def intake_of(settings: Settings, mapping: Mapping | None) -> Intake:
     )
 
 
-def store_of(settings: Settings) -> FolderStore:
-    """Where snapshots are kept."""
-    return FolderStore(settings.snapshots.folder, settings.topics.partitions, settings.snapshots.keep)
+def store_of(settings: Settings, place: str | None = None, partitions: int | None = None) -> Store:
+    """Where snapshots are kept: as the settings say, unless told another place and partition count."""
+    files = Files(place or settings.snapshots.folder)
+    return Store(
+        files,
+        Lines(settings.snapshots.cache_folder if files.folder is None else files.folder / "cache"),
+        partitions or settings.topics.partitions,
+        settings.snapshots.keep,
+        {"zone": settings.time.zone},
+    )
 
 
 def specs_of(settings: Settings) -> tuple[TopicSpec, ...]:
@@ -163,16 +170,14 @@ async def running(given: Given) -> AsyncIterator[Running]:
         yield Running(address, summary, worker, task)
 
 
-def _try_writing(folder: Path) -> None:
+def _try_writing(place: str) -> None:
     """Find out at the start, not at the first snapshot, that there can be none. Raises: SettingsError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        Files(place).probe()
     except OSError as error:
         raise SettingsError(
-            f"CHURN_SNAPSHOTS__FOLDER is '{folder}', where nothing can be written ({error.strerror}): "
-            "name a folder on a disk that outlives the process"
+            f"CHURN_SNAPSHOTS__FOLDER is '{place}', where nothing can be written ({error.strerror or error}): "
+            "name a folder on a disk that outlives the process, or an object store's URL"
         ) from error
 
 

@@ -64,7 +64,7 @@ CATALOGUE = (
     _timing("transaction", "Time of one transaction, from its beginning to its result."),
     _counter("transactions", "Transactions by what became of them.", "result"),
     _timing("snapshot", "Time to write one snapshot.", buckets=_SLOW_S),
-    _counter("snapshot_failures", "Snapshots that could not be written."),
+    _counter("snapshot_failures", "Snapshots that could not be written: no space, no right, no object store."),
     _gauge("snapshot_bytes", "Size of a shard's newest snapshot.", "partition"),
     _gauge("snapshot_timestamp_seconds", "When a shard's newest snapshot was written.", "partition"),
     _timing("restore", "Time to restore one shard, until it is running.", buckets=_SLOW_S),

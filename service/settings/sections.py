@@ -203,8 +203,15 @@ class RuleSettings(Section):
 class SnapshotSettings(Section):
     """Snapshots of state, from which a shard starts again."""
 
-    folder: Path = Field(
-        default=Path("snapshots"), description="Folder of the snapshots; on a disk that outlives the process"
+    folder: Name = Field(
+        default="snapshots",
+        description="Folder of the snapshots, on a disk that outlives the process, or an object store's URL such as "
+        "s3://bucket/prefix, with its credentials in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION ...",
+    )
+    cache_folder: Path = Field(
+        default=Path("snapshots-cache"),
+        description="Local folder in which lookups find usage of an object store's snapshots; those of a folder have "
+        "it beside them",
     )
     every_records: Count = Field(default=2_000_000, description="A snapshot after this many records of a shard")
     every_minutes: Count = Field(default=10, description="A snapshot after this many minutes, where anything changed")

@@ -23,6 +23,8 @@ class Snapshots:
         self._cursor = self._epoch = 0
         self._records = 0
         self._taken_s = 0.0
+        self._failures = 0
+        self._again_s = 0.0  # where the last one failed: when the next may be tried
         self._writing: asyncio.Task[None] | None = None
 
     def open(self, state: State, writer_epoch: int) -> None:
@@ -39,7 +41,11 @@ class Snapshots:
 
     def is_due(self, state: State) -> bool:
         """Whether enough has changed, or what has changed is old enough."""
-        if state.cursor == self._cursor or (self._writing is not None and not self._writing.done()):
+        if self._writing is not None and not self._writing.done():
+            return False
+        if self._failures:
+            return self._world.clock.elapsed_s() >= self._again_s
+        if state.cursor == self._cursor:
             return False
         elapsed_s = self._world.clock.elapsed_s() - self._taken_s
         return self._records >= self._terms.snapshot_records or elapsed_s >= self._terms.snapshot_interval_s
@@ -54,7 +60,7 @@ class Snapshots:
     async def keep(self, state: State) -> None:
         """Write one now, unless nothing has changed."""
         await self.finish()
-        if state.cursor != self._cursor:
+        if self._failures or state.cursor != self._cursor:
             await self.begin_keeping(state)
 
     async def finish(self) -> None:
@@ -79,8 +85,12 @@ class Snapshots:
         try:
             await asyncio.to_thread(self._store, state, snapshot)
         except OSError as error:  # the next one may find room; the log still holds what this one would have
-            _LOG.error("shard %d keeps no snapshot: %s", self._partition, error)
+            back_off_s = min(self._terms.most_back_off_s * 2**self._failures, self._terms.snapshot_interval_s)
+            self._failures += 1
+            self._again_s = self._world.clock.elapsed_s() + back_off_s
+            _LOG.error("shard %d keeps no snapshot, tries again in %.0f s: %s", self._partition, back_off_s, error)
             observer.snapshot_failed()
             return
+        self._failures = 0
         size = sum(int(frame.estimated_size()) for frame in snapshot.frames.values())
         observer.snapshot_saved(self._partition, self._world.clock.elapsed_s() - began_s, size, taken_us)

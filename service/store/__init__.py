@@ -1,1 +1,1 @@
-"""Snapshots and sealed panes in a folder: written atomically, verified when read."""
+"""Snapshots in a folder or an object store: there when their manifest is, verified when read."""

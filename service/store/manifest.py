@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 
 
 class UnusableError(Exception):
@@ -15,7 +15,7 @@ class UnusableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One frame of a snapshot: its name, its file below the shard's folder, and what the file's bytes must be."""
+    """A frame or pane of a snapshot: its name, its file below the shard's folder, and what the file's bytes must be."""
 
     name: str
     file: str
@@ -23,15 +23,25 @@ class Entry:
     size: int
     rows: int
 
+    @classmethod
+    def of(cls, name: str, file: str, data: bytes, rows: int) -> "Entry":
+        """What bytes are to be known by."""
+        return cls(name, file, checksum(data), len(data), rows)
+
+    def is_of(self, data: bytes) -> bool:
+        """Whether these are the bytes."""
+        return len(data) == self.size and checksum(data) == self.sha256
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of a snapshot but its frames; `told` is the manifest that the shard gave."""
+    """All of a snapshot but its frames and panes; `told` is the manifest that the shard gave."""
 
     partition: int
     partitions: int
     told: Mapping[str, Any]
-    entries: tuple[Entry, ...]
+    frames: tuple[Entry, ...]
+    panes: tuple[Entry, ...]
 
     @property
     def cursor(self) -> int:
@@ -40,8 +50,13 @@ class Manifest:
 
     @property
     def writer_epoch(self) -> int:
-        """Which of the shard's writers it is of: a later one has a greater number."""
+        """Which of the shard's writers it is of: a later one has no smaller number."""
         return int(self.told.get("writer_epoch", 0))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that belongs to it."""
+        return sum(entry.size for entry in (*self.frames, *self.panes))
 
 
 def checksum(data: bytes) -> str:
@@ -57,10 +72,8 @@ def write_manifest(manifest: Manifest) -> bytes:
         "partitions": manifest.partitions,
         "cursor": manifest.cursor,
         "told": dict(manifest.told),
-        "frames": [
-            {"name": e.name, "file": e.file, "sha256": e.sha256, "size": e.size, "rows": e.rows}
-            for e in manifest.entries
-        ],
+        "frames": [asdict(entry) for entry in manifest.frames],
+        "panes": [asdict(entry) for entry in manifest.panes],
     }
     return json.dumps({**body, "sha256": checksum(_canonical(body))}, indent=1, sort_keys=True).encode()
 
@@ -84,8 +97,11 @@ def read_manifest(data: bytes, partition: int, partitions: int) -> Manifest:
         raise UnusableError(
             f"it is of partition {body['partition']} of {body['partitions']}, not {partition} of {partitions}"
         )
-    entries = (Entry(f["name"], f["file"], f["sha256"], f["size"], f["rows"]) for f in body["frames"])
-    return Manifest(partition, partitions, body["told"], tuple(entries))
+    return Manifest(partition, partitions, body["told"], _entries(body["frames"]), _entries(body["panes"]))
+
+
+def _entries(told: Iterable[Mapping[str, Any]]) -> tuple[Entry, ...]:
+    return tuple(Entry(**entry) for entry in told)
 
 
 def _canonical(body: Mapping[str, Any]) -> bytes:

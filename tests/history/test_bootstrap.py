@@ -18,7 +18,9 @@ from service.history.files import FileError, Source, read_usage
 from service.history.past import NO_RULES, Lot, live_through
 from service.history.windows import windows_of
 from service.rulebook.mapping import load_mapping
-from service.store.folder import FolderStore
+from service.store.files import Files
+from service.store.lines import Lines
+from service.store.store import Store
 from service.wire.decode import Intake, decode
 from service.wire.partitioning import partition_of
 from service.wire.records import Record
@@ -43,7 +45,11 @@ def months(rows: int) -> pl.DataFrame:
     return pl.DataFrame(lines)
 
 
-def restored(store: FolderStore, partition: int) -> State:
+def store_in(folder: Path, shards: int) -> Store:
+    return Store(Files(str(folder / "snapshots")), Lines(folder / "lines"), shards)
+
+
+def restored(store: Store, partition: int) -> State:
     snapshot = store.newest(partition, 0)
     assert snapshot is not None
     return from_frames(CONFIG, snapshot.manifest, snapshot.frames, snapshot.stored)
@@ -68,7 +74,7 @@ def test_history_and_a_stream_give_what_one_stream_gives(tmp_path: Path) -> None
     rows.write_parquet(tmp_path / "all.parquet")
     rows.filter(pl.col("month") < 8).write_parquet(tmp_path / "history.parquet")
     rows.filter(pl.col("month") == 8).write_parquet(tmp_path / "third.parquet")
-    store = FolderStore(tmp_path / "snapshots", SHARDS)
+    store = store_in(tmp_path, SHARDS)
     answer = bootstrap(Known(Source(tmp_path / "history.parquet", mapping)), store, INTAKE, CONFIG)
     assert (answer["subscribers"], answer["shards"]) == (120, SHARDS)
     assert (answer["first_day"], answer["last_day"]) == ("2013-06-01", "2013-07-31")
@@ -91,7 +97,7 @@ def test_history_and_a_stream_give_what_one_stream_gives(tmp_path: Path) -> None
 def test_a_store_that_holds_anything_is_left_alone(tmp_path: Path) -> None:
     months(5).write_parquet(tmp_path / "all.parquet")
     known = Known(Source(tmp_path / "all.parquet", load_mapping(RULES, "prepaid_monthly")))
-    store = FolderStore(tmp_path / "snapshots", SHARDS)
+    store = store_in(tmp_path, SHARDS)
     bootstrap(known, store, INTAKE, CONFIG)
     before = sorted(path for path in (tmp_path / "snapshots").rglob("*"))
     with pytest.raises(NotEmptyError, match="there are snapshots already"):
@@ -108,7 +114,7 @@ def test_profiles_become_the_roster(tmp_path: Path) -> None:
         "4,8613800000004,campus,many,2012-02-29,true,\n"
     )
     known = Known(Source(tmp_path / "all.parquet", load_mapping(RULES, "prepaid_monthly")), tmp_path / "people.csv")
-    store = FolderStore(tmp_path / "snapshots", 1)
+    store = store_in(tmp_path, 1)
     answer = bootstrap(known, store, Intake(1), CONFIG)
     assert (answer["subscribers"], answer["rows_rejected"]) == (6, 1)
     state = restored(store, 0)
@@ -125,11 +131,11 @@ def test_a_profile_column_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_text("subscriber_id,markt\n3,campus\n")
     known = Known(Source(tmp_path / "all.parquet", load_mapping(RULES, "prepaid_monthly")), tmp_path / "people.csv")
     with pytest.raises(FileError, match=r"there is no profile column markt; did you mean market\?"):
-        bootstrap(known, FolderStore(tmp_path / "snapshots", 1), Intake(1), CONFIG)
+        bootstrap(known, store_in(tmp_path, 1), Intake(1), CONFIG)
 
 
 def test_without_a_partitioner_nobody_knows_the_shard(tmp_path: Path) -> None:
     months(5).write_parquet(tmp_path / "all.parquet")
     known = Known(Source(tmp_path / "all.parquet", load_mapping(RULES, "prepaid_monthly")))
     with pytest.raises(FileError, match="set murmur2 or crc32"):
-        bootstrap(known, FolderStore(tmp_path / "snapshots", 1), Intake(1, "any"), CONFIG)
+        bootstrap(known, store_in(tmp_path, 1), Intake(1, "any"), CONFIG)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -176,6 +177,34 @@ async def test_a_full_disk_costs_a_snapshot_and_nothing_else(expected: list[obje
     assert stand.said(AT) == expected
     assert stand.witness.failed > 0
     assert stand.witness.saved == []
+
+
+async def test_a_snapshot_that_failed_is_tried_again_later_and_later() -> None:
+    stand = fed(snapshot_records=10, most_back_off_s=15.0, snapshot_interval_s=100.0)
+    stand.store.failing = True
+    async with living(stand) as shard:
+        pour(stand, shard)
+        await until(lambda: stand.witness.failed == 1)
+        for failures, wait_s in enumerate((15, 30, 60, 100, 100), 1):
+            turns = len(stand.witness.turns)
+            stand.clock.advance(timedelta(seconds=wait_s - 1))
+            stand.feed([usage(WHO[0], "usage.sms", 300 + failures, count=1)])
+            pour(stand, shard)
+            await until(partial(_has_turned, stand, turns))
+            assert stand.witness.failed == failures
+            stand.clock.advance(timedelta(seconds=1))
+            await until(partial(_has_failed, stand, failures + 1))
+        stand.store.failing = False
+        stand.clock.advance(timedelta(seconds=100))
+        await until(lambda: len(stand.witness.saved) == 1)
+
+
+def _has_turned(stand: Stand, turns: int) -> bool:
+    return len(stand.witness.turns) > turns
+
+
+def _has_failed(stand: Stand, failures: int) -> bool:
+    return stand.witness.failed == failures
 
 
 async def test_what_says_nothing_is_committed_rarely() -> None:

@@ -1,0 +1,234 @@
+"""Snapshots of shards: files first and the manifest last, so that one is there exactly when its manifest is.
+
+<place>/shard-00003/
+00000000000000001234.000001-9f3c1a/   a snapshot: cursor, a serial where one cursor has several, its writing's mark
+000-roster.parquet ...
+manifest.json              what belongs to it, with checksums
+panes/15856-0-<checksum>.parquet      usage history, written once, shared by the snapshots that name it
+"""
+
+import io
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from service.ports import Snapshot, Stored
+from service.store.files import File, Files
+from service.store.lines import Lines
+from service.store.manifest import Entry, Manifest, UnusableError, checksum, read_manifest, write_manifest
+from service.store.pane import StoredPane, encode_pane
+
+_log = logging.getLogger(__name__)
+
+_MANIFEST = "manifest.json"
+_PANES = "panes"
+_SHARD = re.compile(r"shard-(\d{5})")
+_NAME = re.compile(r"(\d{20}\.\d{6})-[0-9a-f]{6}")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
+
+
+class Store:
+    """Implements ports.SnapshotStore, `keep` snapshots of each of `partitions` shards.
+
+    `lines` holds local copies of panes; every snapshot must say what `terms` say of the keys that they name. Of two
+    writers of one shard the one with the smaller `writer_epoch` removes nothing.
+    """
+
+    def __init__(
+        self, files: Files, lines: Lines, partitions: int, keep: int = 3, terms: Mapping[str, Any] | None = None
+    ) -> None:
+        self._files = files
+        self._lines = lines
+        self._partitions = partitions
+        self._keep = keep
+        self._terms = terms or {}
+
+    def is_empty(self) -> bool:
+        """Whether no shard has a snapshot, be it usable or not. Raises: OSError."""
+        return not any(file.path.endswith(f"/{_MANIFEST}") for file in self._files.list())
+
+    def save(self, partition: int, snapshot: Snapshot) -> Mapping[str, Stored]:
+        """Store a snapshot: it is there with all that belongs to it, or not at all; returns its panes by name.
+
+        Raises: OSError where the store does not do it; what was stored before is untouched then.
+        """
+        name = self._next_name(partition, int(snapshot.manifest["cursor"]))
+        panes = {pane: self._store_pane(partition, pane, piece) for pane, piece in snapshot.panes.items()}
+        frames = [
+            self._store_frame(partition, f"{name}/{number:03d}-{_safe(frame_name)}.parquet", frame_name, frame)
+            for number, (frame_name, frame) in enumerate(snapshot.frames.items())
+        ]
+        entries = (_renamed(pane.entry, called) for called, pane in panes.items())
+        manifest = Manifest(partition, self._partitions, snapshot.manifest, tuple(frames), tuple(entries))
+        self._files.put(f"{shard_of(partition)}/{name}/{_MANIFEST}", write_manifest(manifest))
+        try:
+            self.prune(partition, newest=name)
+        except OSError as error:
+            _log.warning("Shard %d is stored, but what is old could not be removed: %s", partition, error)
+        return panes
+
+    def newest(self, partition: int, not_after: int) -> Snapshot | None:
+        """The newest usable snapshot whose cursor is at most `not_after`; each that is passed over is logged.
+
+        Raises: OSError where the store cannot be asked, which is not the same as having none.
+        """
+        for name in self.names(partition):
+            if int(name.partition(".")[0]) > not_after:
+                continue
+            try:
+                return self.load(partition, name)
+            except UnusableError as error:
+                _log.warning("Snapshot %s of shard %d is passed over: %s", name, partition, error)
+        return None
+
+    def shards(self) -> list[int]:
+        """Every partition that anything is stored of. Raises: OSError."""
+        found = (_SHARD.fullmatch(file.path.partition("/")[0]) for file in self._files.list())
+        return sorted({int(match[1]) for match in found if match})
+
+    def names(self, partition: int) -> list[str]:
+        """Names of a shard's snapshots, usable or not, newest first. Raises: OSError."""
+        return _names(self._files.list(shard_of(partition)))
+
+    def load(self, partition: int, name: str) -> Snapshot:
+        """A snapshot by its name, its frames read and verified, its panes not. Raises: UnusableError, OSError."""
+        manifest = self.manifest(partition, name)
+        for key, ours in self._terms.items():
+            if manifest.told.get(key) != ours:
+                raise UnusableError(f"its {key} is {manifest.told.get(key)}, that of the settings {ours}")
+        frames = {entry.name: self._frame(partition, entry) for entry in manifest.frames}
+        return Snapshot(manifest.told, frames, {entry.name: self._pane(partition, entry) for entry in manifest.panes})
+
+    def manifest(self, partition: int, name: str) -> Manifest:
+        """What a snapshot says of itself. Raises: UnusableError, OSError."""
+        manifest = read_manifest(self._get(partition, f"{name}/{_MANIFEST}"), partition, self._partitions)
+        if manifest.cursor != int(name[:20]):
+            raise UnusableError(f"its manifest is of cursor {manifest.cursor}")
+        return manifest
+
+    def prune(self, partition: int, newest: str | None = None) -> int:
+        """Remove what is older than `keep` readable snapshots up to `newest`, and panes that none names any more.
+
+        Nothing where a snapshot has a later writer than `newest`. Returns: files removed. Raises: OSError.
+        """
+        files = self._files.list(shard_of(partition))
+        readable = self._readable(partition, _names(files))
+        counted = [name for name in readable if newest is None or name <= newest]
+        if not counted:
+            return 0
+        ours = readable[counted[0]].writer_epoch
+        if any(manifest.writer_epoch > ours for manifest in readable.values()):
+            _log.warning("Shard %d has a newer writer; its snapshots are left as they are", partition)
+            return 0
+        oldest = counted[: self._keep][-1]
+        gone = [file.path for file in files if _is_older(file.path, oldest)]
+        left = [name for name in _names(files) if not _is_older(f"{shard_of(partition)}/{name}/", oldest)]
+        if all(name in readable for name in left):
+            # What is younger may belong to a snapshot that somebody is just storing.
+            since = next(file.modified for file in files if file.path.endswith(f"/{oldest}/{_MANIFEST}"))
+            named = {f"{shard_of(partition)}/{pane.file}" for name in left for pane in readable[name].panes}
+            panes = {file.path for file in files if _is_pane(file.path) and file.modified <= since}
+            gone += sorted(panes - named)
+            self._files.sweep(shard_of(partition), since)
+            self._lines.keep_only(shard_of(partition), named)
+        # Without its manifest a snapshot is no longer there, however much of it is left.
+        self._files.delete(sorted(gone, key=lambda path: not path.endswith(f"/{_MANIFEST}")))
+        return len(gone)
+
+    def _readable(self, partition: int, names: list[str]) -> dict[str, Manifest]:
+        readable = {}
+        for name in names:
+            try:
+                readable[name] = self.manifest(partition, name)
+            except UnusableError:
+                continue
+        return readable
+
+    def _next_name(self, partition: int, cursor: int) -> str:
+        # A day closed by the clock leaves the cursor where it is, and is worth a snapshot all the same.
+        folders = {file.path.split("/")[1] for file in self._files.list(shard_of(partition))}
+        same = [int(name[21:27]) for name in folders if _NAME.fullmatch(name) and int(name[:20]) == cursor]
+        return f"{cursor:020d}.{max(same, default=0) + 1:06d}-{secrets.token_hex(3)}"
+
+    def _store_frame(self, partition: int, file: str, name: str, frame: pl.DataFrame) -> Entry:
+        data = _encode(frame)
+        self._files.put(f"{shard_of(partition)}/{file}", data)
+        return Entry.of(name, file, data, frame.height)
+
+    def _store_pane(self, partition: int, name: str, piece: pl.DataFrame | Stored) -> StoredPane:
+        if isinstance(piece, StoredPane) and piece.path.startswith(f"{shard_of(partition)}/"):
+            return piece
+        frame = piece if isinstance(piece, pl.DataFrame) else piece.read()
+        data = encode_pane(frame)
+        entry = Entry.of(name, f"{_PANES}/{_safe(name)}-{checksum(data)[:32]}.parquet", data, frame.height)
+        pane = self._pane(partition, entry)
+        if not self._holds(pane):
+            self._files.put(pane.path, data)
+        self._lines.make(pane.path, frame)
+        return pane
+
+    def _holds(self, pane: StoredPane) -> bool:
+        """Whether the file is there, whole."""
+        try:
+            return pane.entry.is_of(self._files.get(pane.path))
+        except FileNotFoundError:
+            return False
+
+    def _pane(self, partition: int, entry: Entry) -> StoredPane:
+        return StoredPane(self._files, self._lines, f"{shard_of(partition)}/{entry.file}", entry)
+
+    def _frame(self, partition: int, entry: Entry) -> pl.DataFrame:
+        data = self._get(partition, entry.file)
+        if not entry.is_of(data):
+            raise UnusableError(f"{entry.file} is damaged")
+        return pl.read_parquet(io.BytesIO(data))
+
+    def _get(self, partition: int, file: str) -> bytes:
+        try:
+            return self._files.get(f"{shard_of(partition)}/{file}")
+        except FileNotFoundError as error:
+            raise UnusableError(f"{file} is missing") from error
+        except OSError as error:
+            if self._files.folder is None:
+                raise  # it is away, and comes back
+            raise UnusableError(f"{file} cannot be read: {error}") from error
+
+
+def shard_of(partition: int) -> str:
+    """The folder of a shard."""
+    return f"shard-{partition:05d}"
+
+
+def _names(files: list[File]) -> list[str]:
+    """Names of the snapshots among a shard's files, newest first."""
+    found = {Path(file.path).parts[1] for file in files if file.path.endswith(f"/{_MANIFEST}")}
+    return sorted((name for name in found if _NAME.fullmatch(name)), reverse=True)
+
+
+def _is_older(path: str, name: str) -> bool:
+    """Whether a file belongs to a snapshot, finished or not, before another; not if only its writing's mark differs."""
+    match = _NAME.fullmatch(path.split("/")[1])
+    return match is not None and match[1] < name[:27]
+
+
+def _is_pane(path: str) -> bool:
+    return path.split("/")[1] == _PANES
+
+
+def _safe(name: str) -> str:
+    return _UNSAFE.sub("-", name)
+
+
+def _renamed(entry: Entry, name: str) -> Entry:
+    return Entry(name, entry.file, entry.sha256, entry.size, entry.rows)
+
+
+def _encode(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.rechunk().write_parquet(buffer, compression="zstd")
+    return buffer.getvalue()

@@ -1,0 +1,138 @@
+"""Shards of another partition count go on as if there had never been any other."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from service.core.calendar import to_day
+from service.core.frames import from_frames
+from service.core.measures import MEASURES, PANE
+from service.core.record import describe
+from service.core.state import Config, State
+from service.core.step import close_through
+from service.history.bootstrap import Known, NotEmptyError, bootstrap
+from service.history.files import Source
+from service.history.past import NO_RULES
+from service.history.reshard import ReshardError, reshard
+from service.history.windows import windows_of
+from service.ports import Snapshot
+from service.rulebook.mapping import load_mapping
+from service.store.files import Files
+from service.store.lines import Lines
+from service.store.store import Store
+from service.wire.decode import Intake
+from service.wire.partitioning import partition_of
+from tests.doubles.panes import stored
+from tests.history.test_bootstrap import RULES, months
+
+CONFIG = Config()
+FAR = 10**12
+
+
+def store_in(folder: Path, shards: int) -> Store:
+    return Store(Files(str(folder)), Lines(folder / "cache"), shards)
+
+
+def loaded(folder: Path, shards: int) -> Store:
+    """A month of 30 subscribers with profiles, as that many shards."""
+    folder.mkdir(exist_ok=True)
+    months(30).filter(pl.col("month") == 6).write_parquet(folder / "usage.parquet")
+    people = [f"{who},{'campus' if who % 2 else 'enterprise'},area {who % 7},{who * 100}" for who in range(1, 31)]
+    (folder / "people.csv").write_text("\n".join(["subscriber_id,market,area,fee_minor", *people]))
+    known = Known(Source(folder / "usage.parquet", load_mapping(RULES, "prepaid_monthly")), folder / "people.csv")
+    store = store_in(folder / f"of {shards}", shards)
+    bootstrap(known, store, Intake(shards), CONFIG)
+    return store
+
+
+def state_of(snapshot: Snapshot | None) -> State:
+    assert snapshot is not None
+    return from_frames(CONFIG, snapshot.manifest, snapshot.frames, stored(snapshot.panes))
+
+
+def records(state: State) -> dict[str, Any]:
+    """Everybody's, but for how far the shard's own events have come."""
+    told = {who: describe(state, NO_RULES, who, state.episodes.frame) for who in state.roster.strings.to_list()}
+    return {who: {**(record or {}), "as_of": None} for who, record in told.items()}
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 1)])
+def test_it_is_as_if_it_had_always_been_so(tmp_path: Path, before: int, after: int) -> None:
+    source, expected = loaded(tmp_path, before), loaded(tmp_path, after)
+    target = store_in(tmp_path / "target", after)
+    moved = dict(reshard(source, source.shards(), target, Intake(after), CONFIG))
+    assert sum(moved.values()) == 30
+    assert target.shards() == expected.shards() == sorted(moved)
+    for partition in moved:
+        ours, theirs = (state_of(store.newest(partition, 0)) for store in (target, expected))
+        assert ours.cursor == 0
+        for state in (ours, theirs):  # each shard closes days by its own events
+            close_through(state, NO_RULES, to_day(date(2013, 7, 3)), "clock")
+        assert all(partition_of(who.encode(), after, "murmur2") == partition for who in ours.roster.strings.to_list())
+        assert_frame_equal(windows_of(ours, CONFIG.windows_days), windows_of(theirs, CONFIG.windows_days))
+        assert records(ours) == records(theirs)
+        assert ours.repeats.frame().height == theirs.repeats.frame().height
+
+
+def usage(*rows: int) -> pl.DataFrame:
+    return pl.DataFrame({"row": rows, **{name: [row * 10 for row in rows] for name in MEASURES}}, schema=PANE)
+
+
+def shard(ids: list[str], **told: Any) -> Snapshot:
+    said = {"cursor": 9, "closed_day": 15800, "watermark_us": 5, "zone": "UTC", "claims": [[1, 2]], **told}
+    return Snapshot(said, {"roster": pl.DataFrame({"subscriber_id": ids})}, {"15800.0": usage(*range(len(ids)))})
+
+
+def two(folder: Path, *shards: Snapshot) -> Store:
+    store = store_in(folder / "source", len(shards))
+    for partition, snapshot in enumerate(shards):
+        store.save(partition, snapshot)
+    return store
+
+
+def test_history_that_lies_in_the_store_goes_along(tmp_path: Path) -> None:
+    source = two(tmp_path, shard(["a", "b"], incomplete=[[30, 7]]), shard(["c", "d"], incomplete=[[30, 9], [60, 1]]))
+    target = store_in(tmp_path / "target", 1)
+    assert dict(reshard(source, [0, 1], target, Intake(1, "crc32"), CONFIG)) == {0: 4}
+    found = target.newest(0, 0)
+    assert found is not None
+    assert found.frames["roster"]["subscriber_id"].to_list() == ["a", "b", "c", "d"]
+    piece = found.panes["15800.0"]
+    assert not isinstance(piece, pl.DataFrame)
+    assert piece.read().rows() == [(row, *[amount] * len(MEASURES)) for row, amount in enumerate((0, 10, 0, 10))]
+    told = (found.manifest["cursor"], found.manifest["claims"], found.manifest["incomplete"])
+    assert told == (0, [], [[30, 9], [60, 1]])
+
+
+@pytest.mark.parametrize(
+    ("shards", "sentence"),
+    [
+        ([shard(["a"]), shard(["b"], closed_day=None)], "shard 0 has closed_day 15800 and shard 1 None: let the"),
+        ([shard(["a"]), shard(["b"], zone="Asia/Macau")], "shard 0 has zone 'UTC' and shard 1 'Asia/Macau'"),
+        ([shard([])], "there are no snapshots with subscribers"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(tmp_path: Path, shards: list[Snapshot], sentence: str) -> None:
+    source = two(tmp_path, *shards)
+    with pytest.raises(ReshardError, match=sentence):
+        list(reshard(source, source.shards(), store_in(tmp_path / "target", 2), Intake(2), CONFIG))
+
+
+def test_a_shard_that_cannot_be_read_is_not_left_out(tmp_path: Path) -> None:
+    source = two(tmp_path, shard(["a"]), shard(["b"]))
+    files = Files(str(tmp_path / "source"))
+    files.delete([file.path for file in files.list("shard-00001") if "roster" in file.path])
+    with pytest.raises(ReshardError, match="shard 1 has no usable snapshot"):
+        list(reshard(source, source.shards(), store_in(tmp_path / "target", 2), Intake(2), CONFIG))
+
+
+def test_a_target_in_use_is_left_alone(tmp_path: Path) -> None:
+    source = two(tmp_path, shard(["a"]))
+    with pytest.raises(NotEmptyError, match="there are snapshots at the target already"):
+        list(reshard(source, [0], source, Intake(2), CONFIG))
+    with pytest.raises(ReshardError, match="set murmur2 or crc32"):
+        list(reshard(source, [0], store_in(tmp_path / "target", 2), Intake(2, "any"), CONFIG))
