@@ -24,10 +24,10 @@ class Stored(Protocol):
         """How many lines it has."""
 
     def read(self) -> pl.DataFrame:
-        """All of it. Raises: DamagedError."""
+        """All of it. Raises: DamagedError; OSError where it cannot be had just now."""
 
-    def of_row(self, row: int) -> pl.DataFrame:
-        """The line of one row, or none. Raises: DamagedError."""
+    def line_of(self, row: int) -> tuple[int, ...] | None:
+        """The line of one row, in the order of PANE, or None. Raises: DamagedError."""
 
 
 class Panes:
@@ -74,15 +74,15 @@ class Panes:
         """(day, measures) of one row for each day from first to last on which it used anything; None: not readable."""
         for day in range(first, last + 1):
             in_memory = [*self._loose.get(day, ()), *([self._offered[day]] if day in self._offered else ())]
-            found = [piece.filter(pl.col("row") == row) for piece in in_memory]
+            lines = [line for piece in in_memory for line in piece.filter(pl.col("row") == row).rows()]
             try:
-                found += [piece.of_row(row) for piece in self._stored.get(day, ())]
+                lines += [line for piece in self._stored.get(day, ()) if (line := piece.line_of(row)) is not None]
             except DamagedError:
                 yield day, None
                 continue
-            found = [piece for piece in found if not piece.is_empty()]
-            if found:
-                yield day, _merge(found).drop("row").row(0, named=True)
+            if lines:
+                _, *sums = map(sum, zip(*lines, strict=True))
+                yield day, dict(zip(_MEASURES, sums, strict=True))
 
     def forget(self, before: int) -> None:
         """Drop days earlier than `before`."""

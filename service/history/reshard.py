@@ -79,8 +79,9 @@ class _Gathered:
         ]
         return pl.concat(pieces).select(list(PANE))
 
-    def of_row(self, row: int) -> pl.DataFrame:
-        return self.read().filter(pl.col("row") == row)
+    def line_of(self, row: int) -> tuple[int, ...] | None:
+        found = self.read().filter(pl.col("row") == row).rows()
+        return found[0] if found else None
 
 
 def reshard(

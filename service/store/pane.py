@@ -14,7 +14,6 @@ from service.store.manifest import Entry
 _log = logging.getLogger(__name__)
 
 _GROUP_ROWS = 16_384  # what a reader that wants few rows has to unpack at least
-_NONE = pl.DataFrame(schema=PANE)
 
 
 class StoredPane:
@@ -48,11 +47,6 @@ class StoredPane:
         if self._lines.open(self.path, self.rows) is None:
             self._lines.make(self.path, frame)
         return frame
-
-    def of_row(self, row: int) -> pl.DataFrame:
-        """The line of one row as PANE, or none. Raises: DamagedError."""
-        found = self.line_of(row)
-        return _NONE if found is None else pl.DataFrame([found], schema=PANE, orient="row")
 
     def line_of(self, row: int) -> tuple[int, ...] | None:
         """The line of one row in the order of PANE, or None: a few microseconds. Raises: DamagedError."""

@@ -21,7 +21,7 @@ import polars as pl
 
 import service.core.step as steps
 from deploy.broker import running_broker
-from service.app import config_of
+from service.app import config_of, store_of
 from service.core.frames import from_frames, meta, panes_of, to_frames
 from service.core.measures import MEASURES
 from service.core.rules import Rulebook
@@ -32,7 +32,7 @@ from service.history.bulk import KnownDays, bootstrap_days
 from service.ports import Snapshot
 from service.rulebook.loading import load as load_rules
 from service.settings import load as load_settings
-from service.store.folder import FolderStore
+from service.store.store import Store
 from service.wire.decode import Intake
 from tests.bench.broadcast import Station, slices_of, told_again
 from tests.bench.marginals import EVENTS_A_DAY, LAST_DAY, day_of_events, draw_habits, write_days, write_profiles
@@ -63,7 +63,7 @@ class City:
     folder: Path
     config: Config
     rulebook: Rulebook
-    store: FolderStore
+    store: Store
     states: dict[int, State] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
 
@@ -85,7 +85,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         windows = settings.time.windows_days
         dtypes = {name: signal.dtype for name, signal in catalogue(Terms(windows)).items()}
         rulebook = load_rules(settings.rules.folder, dtypes)
-        store = FolderStore(settings.snapshots.folder, options.partitions)
+        store = store_of(settings)
         city = City(options, folder, config_of(settings, rulebook), rulebook, store)
         _load(city)
         _stream(city)

@@ -27,8 +27,9 @@ class StoredPane:
             raise DamagedError("the pane is damaged")
         return self.frame
 
-    def of_row(self, row: int) -> pl.DataFrame:
-        return self.read().filter(pl.col("row") == row)
+    def line_of(self, row: int) -> tuple[int, ...] | None:
+        found = self.read().filter(pl.col("row") == row).rows()
+        return found[0] if found else None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from service.history.bulk import KnownDays, bootstrap_days
 from service.history.files import FileError, Source
 from service.history.past import NO_RULES
 from service.history.windows import windows_of
-from service.store.folder import FolderStore
+from service.store.files import Files
+from service.store.lines import Lines
+from service.store.store import Store
 from service.wire.decode import Intake
 from service.wire.partitioning import partition_of
 from tests.core.streams import Event, batch_of, day_of, used
@@ -85,7 +87,11 @@ def write_events(events: Sequence[Event], path: Path) -> Path:
     return path
 
 
-def restored(store: FolderStore, partition: int) -> State:
+def store_in(folder: Path) -> Store:
+    return Store(Files(str(folder)), Lines(folder / "cache"), SHARDS)
+
+
+def restored(store: Store, partition: int) -> State:
     snapshot = store.newest(partition, 0)
     assert snapshot is not None
     return from_frames(CONFIG, snapshot.manifest, snapshot.frames, snapshot.stored)
@@ -102,14 +108,14 @@ def known_of(state: State) -> pl.DataFrame:
 def history_of(state: State) -> pl.DataFrame:
     """All panes, by id."""
     panes = [state.panes.total(day).with_columns(day=pl.lit(day)) for day in state.panes.days]
-    told = pl.concat(panes)
+    told = pl.concat(panes, how="vertical_relaxed").cast(dict.fromkeys(MEASURES, pl.Int64))
     ids = state.roster.take(told["row"].to_numpy()).alias("subscriber_id")
     return told.drop("row").with_columns(ids).sort("day", "subscriber_id")
 
 
-def loaded(lines: pl.DataFrame, folder: Path, **more: Path) -> FolderStore:
+def loaded(lines: pl.DataFrame, folder: Path, **more: Path) -> Store:
     lines.write_parquet(folder / "days.parquet")
-    store = FolderStore(folder / "snapshots", SHARDS)
+    store = store_in(folder / "snapshots")
     bootstrap_days(KnownDays(folder / "days.parquet", TODAY, **more), store, INTAKE, CONFIG)
     return store
 
@@ -117,7 +123,7 @@ def loaded(lines: pl.DataFrame, folder: Path, **more: Path) -> FolderStore:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_aggregates_give_what_their_events_give(tmp_path: Path, seed: int) -> None:
     events = days_of_usage(seed)
-    by_events = FolderStore(tmp_path / "by_events", SHARDS)
+    by_events = store_in(tmp_path / "by_events")
     source = Source(write_events(events, tmp_path / "events.ndjson"), None)
     assert bootstrap(Known(source), by_events, INTAKE, CONFIG)["rejected"] == 0
     by_days = loaded(aggregated(events), tmp_path)
@@ -154,7 +160,7 @@ def test_measures_not_told_are_zero_and_days_may_be_files_of_their_own(tmp_path:
         part.write_parquet(tmp_path / "days" / f"{day}.parquet")
     parts = []
     for number, file in enumerate((tmp_path / "days", tmp_path / "days" / "*.parquet")):
-        store = FolderStore(tmp_path / str(number), SHARDS)
+        store = store_in(tmp_path / str(number))
         answer = bootstrap_days(KnownDays(file, TODAY), store, INTAKE, CONFIG)
         assert (answer["lines"], answer["subscribers"]) == (lines.height, len(PEOPLE))
         assert (answer["first_day"], answer["last_day"]) == ("2024-02-26", str(LAST))
@@ -201,7 +207,7 @@ def test_bad_lines_are_told_in_a_sentence_and_nothing_is_stored(
 ) -> None:
     with pytest.raises(FileError, match=f"days.parquet:? {sentence}$"):
         loaded(pl.DataFrame(LINE | changed), tmp_path)
-    assert FolderStore(tmp_path / "snapshots", SHARDS).is_empty()
+    assert store_in(tmp_path / "snapshots").is_empty()
 
 
 def test_refunds_and_reversals_may_be_negative(tmp_path: Path) -> None:
@@ -217,7 +223,7 @@ def test_a_missing_column_is_told(tmp_path: Path, missing: str) -> None:
 
 
 def test_what_is_no_parquet_or_empty_or_nowhere_is_told(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path / "snapshots", SHARDS)
+    store = store_in(tmp_path / "snapshots")
     torn, none = tmp_path / "torn.parquet", tmp_path / "none.parquet"
     torn.write_bytes(b"PAR1 no more")
     pl.DataFrame(LINE).clear().cast({"day": pl.Date}).write_parquet(none)
