@@ -77,7 +77,7 @@ class _Gathered:
         pieces = [
             taken.renumbered(piece if isinstance(piece, pl.DataFrame) else piece.read()) for taken, piece in self.parts
         ]
-        return pl.concat(pieces).select(list(PANE))
+        return pl.concat(pieces, how="vertical_relaxed").select(list(PANE))
 
     def line_of(self, row: int) -> tuple[int, ...] | None:
         found = self.read().filter(pl.col("row") == row).rows()
