@@ -72,7 +72,7 @@ class Shard:
     def has_room(self) -> bool:
         """Whether more may be polled."""
         most = self._terms.turn_records
-        return self.stage is Stage.RUNNING and len(self._usage.records) < most and len(self._feedback.records) < most
+        return self.stage is Stage.RUNNING and len(self._usage) < most and len(self._feedback) < most
 
     @property
     def is_leaving(self) -> bool:
