@@ -25,6 +25,8 @@ from service.wire.decode import Decoded, decode
 
 _LOG = logging.getLogger(__name__)
 
+_WORTHWHILE = 8  # a turn is decoded ahead from so little as an eighth of the most it may take
+
 StillOurs = Callable[[int], Awaitable[bool]]
 
 
@@ -206,7 +208,9 @@ class Shard:
         assert self._ahead is not None  # noqa: S101 - usage waits
         taken = await self._ahead
         self._ahead = None
-        self._decode_ahead()
+        # Little is better left to grow while the step runs: each turn costs something, however small.
+        if len(self._usage) * _WORTHWHILE >= self._terms.turn_records:
+            self._decode_ahead()
         turns = await asyncio.to_thread(self._step, taken.decoded.batch)
         self._snapshots.note(len(taken.records))
         await self._say(turns, Poll(taken.records, taken.decoded.rejects, taken.decoded.ignored))
