@@ -89,7 +89,7 @@ async def test_many_batches_come_in_bounded_pieces(world: KafkaWorld, monkeypatc
         consumer.assign([tp])
         consumer.seek(tp, 7)
         batch_reader = BatchReader(consumer, whole_batches=True)
-        sizes, ends = [], []
+        sizes, ends = list[int](), list[tuple[int, int]]()
         async with asyncio.timeout(20):
             while sum(sizes) < 243:
                 found = await batch_reader.take([tp], 200, 60)
