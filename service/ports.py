@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from service.core.panes import Stored
-from service.wire.records import Message, Record
+from service.wire.records import Message, Record, Records
 
 __all__ = [
     "Aborted",
@@ -22,6 +22,7 @@ __all__ = [
     "NotReady",
     "Publisher",
     "Record",
+    "Records",
     "Refused",
     "Snapshot",
     "SnapshotStore",
@@ -98,7 +99,7 @@ class Log(Protocol):
     async def ends(self, topic: str, partition: int) -> Ends:
         """Where a partition ends now. Raises: Lost."""
 
-    def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncGenerator[list[Record]]:
+    def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncGenerator[Sequence[Record]]:
         """Committed records from `start` to before `stop`, until the position is at least that; -1: the beginning.
 
         Close it (contextlib.aclosing) where you leave it early.

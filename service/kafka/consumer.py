@@ -15,8 +15,9 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from service.kafka.batches import BatchReader
 from service.kafka.connection import client_options
-from service.kafka.log import records_of, started, stopped
+from service.kafka.log import started, stopped
 from service.ports import Lost, Truncated
 from service.settings import KafkaSettings
 from service.worker.intake import Assigned, Polled
@@ -35,6 +36,7 @@ class KafkaIntake:
         self._settings = settings
         self._topics = tuple(topics)
         self._consumer: Any = None
+        self._reader: BatchReader | None = None
         self._ends: dict[TopicPartition, int] = {}
 
     async def start(self, assigned: Assigned) -> None:
@@ -59,6 +61,7 @@ class KafkaIntake:
         self._ends.clear()
         consumer.subscribe(topics=self._topics, listener=_Listener(consumer, self._ends, assigned))
         self._consumer = await started(consumer)
+        self._reader = BatchReader(consumer, whole_batches=settings.whole_batches)
 
     async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
         """Seek and let flow; a partition that is no longer ours is left alone."""
@@ -76,11 +79,12 @@ class KafkaIntake:
     async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:
         """See worker.Intake."""
         tps = [tp for tp in self._ends if tp.partition in partitions]
-        if not tps:  # running, but not sought yet, or being shared out anew: the loop must go on meanwhile
+        if not tps or self._reader is None:
+            # Running, but not sought yet, or being shared out anew: the loop must go on meanwhile.
             await asyncio.sleep(_NOTHING_FLOWS_S)
             return []
         try:
-            found = await self._consumer.getmany(*tps, timeout_ms=self._settings.poll_wait_ms, max_records=most)
+            found = await self._reader.take(tps, self._settings.poll_wait_ms, most)
         except kafka.OffsetOutOfRangeError as error:
             raise await self._truncated(error) from error
         except (KafkaError, OSError) as error:
@@ -90,7 +94,7 @@ class KafkaIntake:
             # Control records move the position on without a record.
             end = await self._consumer.position(tp)
             if found.get(tp) or end > self._ends[tp]:
-                polled.append(Polled(tp.topic, tp.partition, records_of(found.get(tp, ())), end))
+                polled.append(Polled(tp.topic, tp.partition, found.get(tp, ()), end))
                 self._ends[tp] = end
         return polled
 
@@ -107,7 +111,7 @@ class KafkaIntake:
 
     async def stop(self) -> None:
         """Leave the group."""
-        consumer, self._consumer = self._consumer, None
+        consumer, self._consumer, self._reader = self._consumer, None, None
         self._ends.clear()
         if consumer is not None:
             await stopped(consumer)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -10,8 +10,9 @@ from aiokafka import errors as kafka
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from service.kafka.batches import BatchReader
 from service.kafka.connection import client_options
-from service.ports import Ends, Lost, Record, Truncated
+from service.ports import Ends, Lost, Records, Truncated
 from service.settings import KafkaSettings
 
 _LOG = logging.getLogger(__name__)
@@ -48,21 +49,21 @@ class KafkaLog:
         # Asked side by side: the log may have grown between the answers.
         return Ends(last_stable=stable[tp], high_watermark=max(high[tp], stable[tp]))
 
-    async def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncGenerator[list[Record]]:
+    async def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncGenerator[Records]:
         """Committed records of [start, stop). Raises: Lost, Truncated."""
         tp = TopicPartition(topic, partition)
         consumer = await self._consumer("read_committed")
+        batches = BatchReader(consumer, whole_batches=self._settings.whole_batches)
         try:
             await self._seek(consumer, tp, start)
             # Control records hold offsets too: the position says when the end is reached, the last record does not.
             while (position := await consumer.position(tp)) < stop:
                 try:
-                    found = await consumer.getmany(tp, timeout_ms=_WAIT_MS, max_records=self._settings.poll_records)
+                    found = await batches.take([tp], _WAIT_MS, self._settings.poll_records)
                 except kafka.OffsetOutOfRangeError as error:
                     beginning = (await consumer.beginning_offsets([tp]))[tp]
                     raise Truncated(topic, partition, position, beginning) from error
-                records = [record_of(one) for one in found.get(tp, ()) if one.offset < stop]
-                if records:
+                if tp in found and len(records := found[tp].before(stop)):
                     yield records
         except (KafkaError, OSError) as error:
             raise Lost(f"{topic}-{partition} cannot be read: {error}") from error
@@ -118,13 +119,3 @@ async def stopped(consumer: Any) -> None:  # noqa: ANN401 - aiokafka has no type
         if not isinstance(error, KafkaError):
             raise error
         _LOG.debug("a consumer stopped with %r", error)
-
-
-def record_of(one: Any) -> Record:  # noqa: ANN401 - aiokafka has no types
-    """A record of aiokafka's in our form."""
-    return Record(one.topic, one.partition, one.offset, one.timestamp * 1000, one.key, one.value, one.headers)
-
-
-def records_of(many: Sequence[Any]) -> list[Record]:
-    """The same for many."""
-    return [record_of(one) for one in many]

@@ -117,6 +117,11 @@ class KafkaSettings(Section):
     check_crcs: bool = Field(
         default=True, description="Whether read batches are verified; only the demo's embedded broker spoils checksums"
     )
+    whole_batches: bool = Field(
+        default=True,
+        description="Whether records are unpacked a batch at a time, which is faster; done only with versions of the "
+        "client library that this was tested with",
+    )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
         default="lz4", description="How sent records are compressed"
     )

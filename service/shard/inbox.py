@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from service.ports import Record
+from service.ports import Record, Records
 
 
 @dataclass(slots=True)
@@ -11,21 +11,22 @@ class Lane:
     """Records of one topic that wait, and the position after them."""
 
     end: int = 0
-    records: list[Record] = field(default_factory=list)
     taken_to: int = 0
+    parts: list[Records] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
 
     def begin(self, position: int) -> None:
         """Stand at a position with nothing waiting."""
         self.end = self.taken_to = position
-        self.records = []
+        self.parts = []
 
     def offer(self, records: Sequence[Record], end: int) -> None:
         """Add what was polled; what waits or was taken already, after a seek, is not added again."""
         if end <= self.end:
             return
-        if records and records[0].offset < self.end:
-            records = [record for record in records if record.offset >= self.end]
-        self.records.extend(records)
+        self.parts.append(Records.of(records).since(self.end))
         self.end = end
 
     @property
@@ -33,11 +34,10 @@ class Lane:
         """Whether there is anything to take: records, or only a position that has moved on."""
         return self.taken_to < self.end
 
-    def take(self, most: int) -> tuple[list[Record], int]:
+    def take(self, most: int) -> tuple[Records, int]:
         """At most so many records, and the position after them."""
-        if len(self.records) <= most:
-            taken, self.records, self.taken_to = self.records, [], self.end
-        else:
-            taken, self.records = self.records[:most], self.records[most:]
-            self.taken_to = taken[-1].offset + 1
+        taken, self.parts, self.taken_to = Records.joined(self.parts), [], self.end
+        if len(taken) > most:
+            taken, rest = taken[:most], taken[most:]
+            self.parts, self.taken_to = [rest], int(rest.offsets[0])
         return taken, self.taken_to

@@ -1,18 +1,20 @@
 """The life of one shard: fence the former owner, restore, take turns, drain; and start again after a fall.
 
-Each turn: take what waits -> decode and step in a thread -> one transaction after another -> show.
+Each turn: take what waits -> decode in a thread, beside the step before -> step -> transactions one by one -> show.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
+from service.core.events import Batch
 from service.core.segments import tally
 from service.core.state import new_state
 from service.core.step import Aside, close_through, resume, step
 from service.core.turn import Turn
-from service.ports import Ends, Fenced, Lost, Publisher, Record
+from service.ports import Ends, Fenced, Lost, Publisher, Record, Records
 from service.shard.display import Display
 from service.shard.inbox import Lane
 from service.shard.outbox import CutShort, Outbox, Poll
@@ -24,7 +26,17 @@ from service.wire.decode import Decoded, decode
 
 _LOG = logging.getLogger(__name__)
 
+_WORTHWHILE = 8  # a turn is decoded ahead from so little as an eighth of the most it may take
+
 StillOurs = Callable[[int], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Usage records of one turn, and what they say."""
+
+    records: Records
+    decoded: Decoded
 
 
 class Shard:
@@ -52,6 +64,7 @@ class Shard:
         self._still_ours = still_ours
         self._ready = ready
         self._usage, self._feedback = Lane(), Lane()
+        self._ahead: asyncio.Task[_Taken] | None = None  # usage that was taken and is being decoded
         self._wake = asyncio.Event()
         self._leaving = self._drains = False
         self._leave_by_s = 0.0
@@ -73,7 +86,7 @@ class Shard:
     def has_room(self) -> bool:
         """Whether more may be polled."""
         most = self._terms.turn_records
-        return self.stage is Stage.RUNNING and len(self._usage.records) < most and len(self._feedback.records) < most
+        return self.stage is Stage.RUNNING and len(self._usage) < most and len(self._feedback) < most
 
     @property
     def is_leaving(self) -> bool:
@@ -130,6 +143,7 @@ class Shard:
                 log("shard %d falls: %s", self.partition, self.trouble)
             finally:
                 self.display.hide()
+                await self._forget_ahead()
                 await self._outbox.close()
             if self._leaving or not await self._still_ours(self.partition):
                 break
@@ -169,11 +183,10 @@ class Shard:
         await self._snapshots.finish()
 
     async def _round(self) -> None:
-        waits = self._usage.waits or self._feedback.waits
-        if not waits:
+        if not (self._usage_waits or self._feedback.waits):
             await self._pause(self._terms.mirror_interval_s)
         self._wake.clear()
-        if self._usage.waits:
+        if self._usage_waits:
             await self._take_usage()
         if self._feedback.waits or self._reports.waits:
             await self._take_feedback()
@@ -184,19 +197,42 @@ class Shard:
             await self._outbox.flush()
             await self._snapshots.begin_keeping(self._state)
 
+    @property
+    def _usage_waits(self) -> bool:
+        return self._ahead is not None or self._usage.waits
+
+    def _decode_ahead(self) -> None:
+        """Begin with what waits, so that it is decoded while what came before is in its step; never more than one."""
+        if self._ahead is None and self._usage.waits:
+            self._ahead = asyncio.create_task(self._decode(*self._usage.take(self._terms.turn_records)))
+
+    async def _decode(self, records: Records, end: int) -> "_Taken":
+        return _Taken(records, await asyncio.to_thread(decode, records, self._terms.intake, end))
+
+    async def _forget_ahead(self) -> None:
+        """What was taken and not stepped is read again by whoever owns the shard next."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            await asyncio.gather(ahead, return_exceptions=True)
+
     async def _take_usage(self) -> None:
-        records, end = self._usage.take(self._terms.turn_records)
         began_s = self._world.clock.elapsed_s()
-        decoded, turns = await asyncio.to_thread(self._step, records, end)
-        self._snapshots.note(len(records))
-        await self._say(turns, Poll(records, decoded.rejects, decoded.ignored))
+        self._decode_ahead()
+        assert self._ahead is not None  # noqa: S101 - usage waits
+        taken = await self._ahead
+        self._ahead = None
+        # Little is better left to grow while the step runs: each turn costs something, however small.
+        if len(self._usage) * _WORTHWHILE >= self._terms.turn_records:
+            self._decode_ahead()
+        turns = await asyncio.to_thread(self._step, taken.decoded.batch)
+        self._snapshots.note(len(taken.records))
+        await self._say(turns, Poll(taken.records, taken.decoded.rejects, taken.decoded.ignored))
         self._show()
         self._world.observer.batch_finished(self._world.clock.elapsed_s() - began_s)
 
-    def _step(self, records: Sequence[Record], end: int) -> tuple[Decoded, list[Turn]]:
-        decoded = decode(records, self._terms.intake, end)
+    def _step(self, batch: Batch) -> list[Turn]:
         with self.display.stepping() as aside:
-            return decoded, step(self._state, self._terms.rulebook, decoded.batch, self._in_time(aside))
+            return step(self._state, self._terms.rulebook, batch, self._in_time(aside))
 
     async def _take_feedback(self) -> None:
         if self._feedback.waits:
@@ -228,7 +264,7 @@ class Shard:
     def _day_due(self, ends: Ends) -> int | None:
         """The last day that the clock may close: only when all that was written is in state."""
         state = self._state
-        behind = self._usage.waits or not state.cursor == ends.last_stable == ends.high_watermark
+        behind = self._usage_waits or not state.cursor == ends.last_stable == ends.high_watermark
         if behind or state.closed_day is None:
             return None
         day, now_us = state.closed_day, self._world.clock.now_us()

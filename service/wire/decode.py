@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -14,7 +13,7 @@ from service.wire.cloudevents import unwrap
 from service.wire.columns import Check, instants, typed_columns
 from service.wire.events import STRUCTS, AnyEvent, Event
 from service.wire.partitioning import Partitioner, partitions_of
-from service.wire.records import Record
+from service.wire.records import Record, Records
 from service.wire.rejects import UNREADABLE, Fault, Reject, UnreadableError, fault_of, unknown_type
 
 # Operator's records to lists of our JSON events, or to the reason why one cannot be mapped.
@@ -70,16 +69,18 @@ def decode(records: Sequence[Record], rules: Intake, end: int | None = None) -> 
         rules: what a record has to meet.
         end: the position after the poll, where it is known; else the offset after the last record.
     """
-    draft = _map(records, rules.expand) if rules.expand else _read(records)
+    columns = Records.of(records)
+    draft = _map(columns, rules.expand) if rules.expand else _read(columns)
     end = end if end is not None else (records[-1].offset + 1 if records else 0)
-    batch = _build(records, draft, rules, end)
-    rejects = [Reject(records[at], *draft.faults[at]) for at in sorted(draft.faults)]
+    batch = _build(columns, draft, rules, end)
+    rejects = [Reject(columns[at], *draft.faults[at]) for at in sorted(draft.faults)]
     return Decoded(batch, rejects, draft.ignored)
 
 
-def _read(records: Sequence[Record]) -> _Draft:
+def _read(records: Records) -> _Draft:
     draft = _Draft()
-    reading, failed = map(_event, records), list[int]()
+    reading: Iterator[Event] = map(_event, records) if records.headers else map(_decode, records.values)  # type: ignore[arg-type]  # a missing value is a TypeError of the reader
+    failed = list[int]()
     while True:
         try:
             # What was read before a bad record is kept, and reading goes on behind it.
@@ -97,8 +98,7 @@ def _read(records: Sequence[Record]) -> _Draft:
 
 
 def _event(record: Record) -> Event:
-    # A missing value is a TypeError of the reader.
-    event: Event = _decode(unwrap(record) if record.headers else record.value)  # type: ignore[arg-type]  # as just said
+    event: Event = _decode(unwrap(record))
     return event
 
 
@@ -115,7 +115,7 @@ def _fail(draft: _Draft, at: int, record: Record, error: Exception) -> None:
         draft.ignored[stranger[:_TYPE_LENGTH]] += 1
 
 
-def _map(records: Sequence[Record], expand: Expand) -> _Draft:
+def _map(records: Records, expand: Expand) -> _Draft:
     """As `_read`, through a mapping: a record with one bad event is rejected whole."""
     draft = _Draft()
     values, mapped = [], []
@@ -152,7 +152,7 @@ def _take_pieces(draft: _Draft, at: int, pieces: list[bytes] | str) -> None:
     draft.ignored.update(strangers if pieces else [UNMAPPED])
 
 
-def _build(records: Sequence[Record], draft: _Draft, rules: Intake, end: int) -> Batch:
+def _build(records: Records, draft: _Draft, rules: Intake, end: int) -> Batch:
     """Columns of what was read; what the checks find goes from the draft's events to its faults."""
     if not draft.events:
         return Batch(pl.DataFrame(schema=COMMON), {}, end)
@@ -175,13 +175,13 @@ def _build(records: Sequence[Record], draft: _Draft, rules: Intake, end: int) ->
 
 
 def _common(
-    records: Sequence[Record], draft: _Draft, owners: np.ndarray, codes: np.ndarray
+    records: Records, draft: _Draft, owners: np.ndarray, codes: np.ndarray
 ) -> tuple[pl.DataFrame, list[tuple[Fault, Check]]]:
     events = draft.events
     times, bad_time = instants([event.occurred_at for event in events])
     ids = pl.Series([event.id for event in events], dtype=pl.String)
     subscribers = pl.Series([event.subscriber_id for event in events], dtype=pl.String)
-    offsets = np.fromiter(map(attrgetter("offset"), records), np.int64, len(records))[owners]
+    offsets = records.offsets[owners]
     common = pl.DataFrame(
         {
             "offset": offsets,
@@ -196,12 +196,8 @@ def _common(
     return common, [(Fault.INVALID, bad_time), (Fault.INVALID, (split, "an id contains the character NUL"))]
 
 
-def _checks(
-    records: Sequence[Record], owners: np.ndarray, common: pl.DataFrame, rules: Intake
-) -> Iterator[tuple[Fault, Check]]:
-    keys = [record.key for record in records]
-    partitions = np.fromiter(map(attrgetter("partition"), records), np.int64, len(records))
-    stamps = np.fromiter(map(attrgetter("timestamp_us"), records), np.int64, len(records))[owners]
+def _checks(records: Records, owners: np.ndarray, common: pl.DataFrame, rules: Intake) -> Iterator[tuple[Fault, Check]]:
+    keys, stamps = records.keys, records.times_us[owners]
     key = pl.Series(keys, dtype=pl.Binary).gather(pl.Series(owners))
     yield Fault.NO_KEY, (key.is_null(), "the record has no key")
     right = (key == common["subscriber_id"].cast(pl.Binary)).fill_null(value=False)
@@ -210,7 +206,7 @@ def _checks(
         rows = np.flatnonzero(right.to_numpy())
         expected = partitions_of([keys[at] or b"" for at in owners[rows].tolist()], rules.partitions, rules.partitioner)
         strange = np.zeros(owners.size, bool)
-        strange[rows] = expected != partitions[owners[rows]]
+        strange[rows] = expected != records.partitions[owners[rows]]
         reason = f"{rules.partitioner} over {rules.partitions} partitions puts the key elsewhere"
         yield Fault.WRONG_PARTITION, (pl.Series(strange), reason)
     # A record without a timestamp (-1) cannot be measured.

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ EVENTS = 20_000
 EVENTS_OF_FEW = ("--events", str(EVENTS), "--subscribers", "2000")
 
 
-def test_throughput_drains_every_event_bare_and_whole(kafka_bootstrap: str) -> None:
-    found = measured("throughput", kafka_bootstrap)
+@pytest.mark.parametrize("reading", [(), ("--getmany", "--turn-records", "3000")])
+def test_throughput_drains_every_event_bare_and_whole(reading: Sequence[str], kafka_bootstrap: str) -> None:
+    found = measured("throughput", kafka_bootstrap, *EVENTS_OF_FEW, *reading)
+    assert found["whole_batches"] == (not reading)
     assert found["bare_drain_eps"] > 0
     assert found["end_to_end_eps"] > 0
     assert 150 <= found["event_bytes"] <= 210

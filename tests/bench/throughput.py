@@ -31,6 +31,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--subscribers", type=int, default=200_000)
     parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--turn-records", type=int, help="most records of one turn; else the service's own default")
+    parser.add_argument("--getmany", action="store_true", help="read record by record, not by whole batches")
     parser.add_argument("--profile", type=Path, help="write a cProfile of decode, step and encode here (one thread)")
 
 
@@ -41,7 +43,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         address = os.environ.get("CHURN_TEST_BOOTSTRAP_SERVERS")
         if not address:
             address = stack.enter_context(running_broker(folder / "kafka")).address
-        environ = environment(address, options.partitions, folder)
+        environ = environment(address, options.partitions, folder) | _reading(options)
         size = asyncio.run(_feed(load_settings(environ, None), options))
         profile = [] if options.profile is None else ["--profile", str(options.profile.resolve())]
         first = drain(environ, "bare", options.events)
@@ -53,6 +55,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "events": options.events,
         "subscribers": options.subscribers,
         "partitions": options.partitions,
+        "whole_batches": not options.getmany,
         "event_bytes": round(size / options.events),
         "bare_drain_eps": round(bare_eps),
         "end_to_end_eps": round(whole_eps),
@@ -77,6 +80,13 @@ def environment(address: str, partitions: int, folder: Path) -> dict[str, str]:
         "CHURN_RULES__FOLDER": str(ROOT / "rules"),
         "CHURN_HTTP__PORT": "0",
     }
+
+
+def _reading(options: argparse.Namespace) -> dict[str, str]:
+    told = {"CHURN_KAFKA__WHOLE_BATCHES": str(not options.getmany).lower()}
+    if options.turn_records is not None:
+        told["CHURN_KAFKA__POLL_RECORDS"] = str(options.turn_records)
+    return told
 
 
 async def _feed(settings: Settings, options: argparse.Namespace) -> int:

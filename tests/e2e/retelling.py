@@ -13,10 +13,10 @@ from service.core.events import CHANNELS
 from service.core.state import new_state
 from service.core.step import close_through, step
 from service.core.turn import Turn
-from service.kafka.log import record_of
 from service.settings import load
 from service.wire.decode import decode
 from service.wire.messages import Outlet, turn_messages
+from service.wire.records import Record
 from service.wire.topics import Topics
 from tests.e2e.running import committed, completed
 
@@ -24,6 +24,10 @@ _BATCH = 30_000
 
 Said = Counter[tuple[str, int, bytes, bytes, tuple[tuple[str, bytes], ...]]]  # topic, partition, key, value, headers
 Left = Counter[tuple[str, int, int]]  # topic of what does not count, partition and offset of the record
+
+
+def _record(one: ConsumerRecord) -> Record:
+    return Record(one.topic, one.partition, one.offset, one.timestamp * 1000, one.key, one.value, one.headers)
 
 
 def names(environ: Mapping[str, str]) -> Topics:
@@ -43,7 +47,7 @@ def retell(environ: Mapping[str, str], log: Sequence[ConsumerRecord], through: d
     rulebook = read_rulebook(settings)
     intake, topics = intake_of(settings, None), names(environ)
     for partition in range(settings.topics.partitions):
-        records = [record_of(one) for one in log if one.partition == partition]
+        records = [_record(one) for one in log if one.partition == partition]
         state, outlet = new_state(config_of(settings, rulebook)), Outlet(topics, partition, settings.money.currency)
         turns: list[Turn] = []
         for first in range(0, len(records), _BATCH):

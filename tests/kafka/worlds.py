@@ -1,7 +1,7 @@
 """The same questions to two brokers: the double in memory and a real one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer
@@ -68,8 +68,8 @@ class KafkaWorld:
         self._unique = unique
         self._stops: list[KafkaPublisher | KafkaLog | KafkaSender] = []
 
-    async def make_topic(self, name: str, partitions: int) -> str:
-        spec = TopicSpec(f"{self._unique}.{name}", partitions, {})
+    async def make_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> str:
+        spec = TopicSpec(f"{self._unique}.{name}", partitions, config or {})
         assert await create_topics(self.settings, [spec], -1) == [spec.name]
         return spec.name
 

@@ -2,20 +2,26 @@
 
 import asyncio
 import random
+import threading
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 
+from service.core.step import step as real_step
+from service.core.turn import Turn
 from service.ports import WarningQuery
-from service.shard import Stage
+from service.shard import Stage, life
+from service.wire.decode import Decoded
+from service.wire.decode import decode as real_decode
 from service.wire.feedback import Acknowledged, acknowledgement, feed_closed
 from tests.doubles.broker import until
 from tests.doubles.stand import BEGIN, HOUR_US, TOPICS, Stand, home, micros, month, neighbours, transactional_id, usage
 from tests.shard.runs import AT, committed, cursor_of, live_through, living, pour, running, shard_on
 
 WHO = neighbours(AT, 9)
+TOGETHER = 3  # steps that are looked at
 
 
 def fed(**terms: Any) -> Stand:
@@ -56,6 +62,41 @@ async def test_small_turns_say_the_same(expected: list[object]) -> None:
     stand = fed(turn_records=13)
     await live_through(stand)
     assert stand.said(AT) == expected
+
+
+async def test_a_batch_is_decoded_while_the_one_before_it_is_in_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, waited = threading.Semaphore(0), list[bool]()
+
+    def decode(*given: Any) -> Decoded:
+        decoded.release()
+        return real_decode(*given)
+
+    def step(*given: Any) -> list[Turn]:
+        if len(waited) < TOGETHER:  # its own batch was decoded before; it goes on when the next one is on its way, too
+            waited.append(decoded.acquire(timeout=20) and decoded.acquire(timeout=20))
+            decoded.release()
+        return real_step(*given)
+
+    monkeypatch.setattr(life, "decode", decode)
+    monkeypatch.setattr(life, "step", step)
+    stand = fed(turn_records=13)
+    await live_through(stand)
+    assert waited == [True] * TOGETHER
+
+
+async def test_what_was_decoded_ahead_is_read_again_after_a_fall(expected: list[object]) -> None:
+    stand = fed(turn_records=13)
+    stand.broker.faults[transactional_id(AT)].extend(["none", "fence", "none", "none", "fence"])
+    async with living(stand) as shard:
+        pour(stand, shard)
+        await until(lambda: stand.witness.results.count("fenced") == 1)
+        await running(shard)
+        pour(stand, shard)
+        await until(lambda: stand.witness.results.count("fenced") == 2)
+        await running(shard)
+        pour(stand, shard)
+        await committed(stand, shard)
+        assert stand.said(AT) == expected
 
 
 async def test_an_aborted_transaction_is_sent_again_once(expected: list[object]) -> None:
