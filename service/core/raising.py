@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -141,13 +142,16 @@ def _told(rule: Rule, cases: Cases) -> pl.DataFrame:
 
 
 def _orders(rule: Rule, told: pl.DataFrame, *, standing: bool) -> list[str]:
-    orders: list[dict[str, str]] = [{} for _ in range(told.height)]
     ports = told["ports"].to_list()
+    said: dict[str, list[str | None]] = {}
     for channel in dict.fromkeys(order.channel for order in rule.orders):
-        consents = told[f"consent_{channel}"].to_list()
-        for at in np.flatnonzero(told[f"{_WANTED}{channel}"].to_numpy()).tolist():
-            orders[at][channel] = _order(rule, consent=consents[at], porting=ports[at], standing=standing)
-    return [json.dumps(order) for order in orders]
+        wanted, consents = told[f"{_WANTED}{channel}"].to_list(), told[f"consent_{channel}"].to_list()
+        said[channel] = [
+            _order(rule, consent=consent, porting=porting, standing=standing) if is_wanted else None
+            for is_wanted, consent, porting in zip(wanted, consents, ports, strict=True)
+        ]
+    written = lru_cache(lambda *each: json.dumps({c: one for c, one in zip(said, each, strict=True) if one}))
+    return list(map(written, *said.values())) if said else ["{}"] * told.height
 
 
 def _order(rule: Rule, *, consent: bool | None, porting: bool, standing: bool) -> str:
@@ -164,10 +168,12 @@ def _order(rule: Rule, *, consent: bool | None, porting: bool, standing: bool) -
 
 def _why(rule: Rule, told: pl.DataFrame, minor_digits: int) -> list[str]:
     named = {"money_at_risk", *rule.names, *rule.numbers}
+    names = [name for name in told.columns if name in named]
+    lines = (dict(zip(names, line, strict=True)) for line in told.select(names).iter_rows())
     return [
         json.dumps(
             {lang: render(template, {**rule.params, **line}, minor_digits) for lang, template in rule.why.items()},
             ensure_ascii=False,
         )
-        for line in told.select(name for name in told.columns if name in named).to_dicts()
+        for line in lines
     ]

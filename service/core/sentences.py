@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 UNKNOWN = "–"  # noqa: RUF001 - an en dash, which is read as "nothing known" in every language
 
@@ -18,17 +20,37 @@ def render(template: str, numbers: Mapping[str, object], currency_minor_digits: 
     `numbers` maps names to plain values in their catalogue's units (money in minor units, data in bytes). Formats are
     the keys of FORMATS; without one the value is written plainly.
     """
+    return "".join(
+        part if isinstance(part, str) else part.filled(numbers.get(part.name), currency_minor_digits)
+        for part in _parts(template)
+    )
 
-    def fill(place: re.Match[str]) -> str:
-        named = _NAMED.fullmatch(place[1])
-        value = None if named is None else numbers.get(named[1])
-        if named is None or value is None:
+
+class _Place(NamedTuple):
+    """Where a number goes."""
+
+    name: str
+    write: Callable[[object], str] | None  # None: money, whose digits the operator sets
+
+    def filled(self, value: object, minor_digits: int) -> str:
+        if value is None:
             return UNKNOWN
-        if named[2] == "money":
-            return _money(value, currency_minor_digits)
-        return FORMATS.get(named[2] or "plain", _plain)(value)
+        return _money(value, minor_digits) if self.write is None else self.write(value)
 
-    return _PLACE.sub(fill, template)
+
+@lru_cache(maxsize=4096)
+def _parts(template: str) -> tuple[str | _Place, ...]:
+    """What a template is made of: words, and places for numbers."""
+    parts: list[str | _Place] = []
+    for at, text in enumerate(_PLACE.split(template)):
+        if at % 2 == 0:
+            parts.append(text)
+        elif (named := _NAMED.fullmatch(text)) is None:
+            parts.append(UNKNOWN)
+        else:
+            form = named[2] or "plain"
+            parts.append(_Place(named[1], None if form == "money" else FORMATS.get(form, _plain)))
+    return tuple(parts)
 
 
 def placeholders(template: str) -> list[tuple[str, str]]:
