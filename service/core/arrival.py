@@ -14,6 +14,7 @@ from service.core.rules import Rule
 from service.core.state import Config, State
 from service.core.turn import LATE, Counts
 
+SUMMED = frozenset(("usage.voice", "usage.sms", "usage.data", "charge", "recharge", "bill.closed"))
 _EVENTS_PER_RECORD = 1024  # room for the order of events that a mapping makes of one record
 
 
@@ -34,7 +35,7 @@ def admit(state: State, batch: Batch, span: tuple[int, int]) -> Arrivals:
         return Arrivals({}, pl.DataFrame(schema=LATE), Counts())
     days = state.days_of(common["occurred_us"].to_numpy())
     horizons = _horizons(state.config, batch, span)
-    is_late = (-1 if state.closed_day is None else state.closed_day) - days >= horizons
+    is_late = _is_summed(batch, span) & ((-1 if state.closed_day is None else state.closed_day) - days >= horizons)
     rows = np.full(common.height, -1, np.int32)
     on_time = np.flatnonzero(~is_late).astype(np.uint32)
     rows[on_time] = state.rows_of(common["subscriber_id"][on_time])
@@ -43,7 +44,6 @@ def admit(state: State, batch: Batch, span: tuple[int, int]) -> Arrivals:
         days[on_time], rows[on_time], hash64(common["id"][on_time]), horizons[on_time]
     )
     counted = ~is_late & ~repeated
-    state.attributes.see(rows[counted], days[counted])
     offsets, times = common["offset"].to_numpy(), common["occurred_us"].to_numpy()
     frames = {}
     for event_type, fields in batch.fields.items():
@@ -114,6 +114,8 @@ def _change(state: State, frames: Mapping[str, pl.DataFrame]) -> None:
     frames = {kind: frame for kind, frame in frames.items() if not frame.is_empty()}
     if not frames:
         return
+    for frame in frames.values():
+        state.attributes.see(frame["row"].to_numpy(), frame["day"].to_numpy())
     _sum(state, frames)
     state.attributes.apply(frames)
     state.holdings.apply(frames)
@@ -146,6 +148,16 @@ def _horizons(config: Config, batch: Batch, span: tuple[int, int]) -> np.ndarray
             roaming = fields["roaming"].slice(begin, end - begin).fill_null(value=False)
             horizons[at[roaming.to_numpy()]] = config.roaming_horizon_days
     return horizons
+
+
+def _is_summed(batch: Batch, span: tuple[int, int]) -> np.ndarray:
+    """Flags of records that add to a day. All others bear their own time, and however late may be a law's: consent."""
+    first, last = span
+    flags = np.zeros(last - first, bool)
+    for event_type in SUMMED & batch.fields.keys():
+        at = batch.fields[event_type]["at"].to_numpy().astype(np.int64)
+        flags[at[slice(*np.searchsorted(at, (first, last)).tolist())] - first] = True
+    return flags
 
 
 def _reasons(common: pl.DataFrame, is_late: np.ndarray, days: np.ndarray, state: State) -> list[str]:

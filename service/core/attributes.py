@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from service.core.events import CHANNELS, STATUSES
+from service.core.events import CHANNELS, FIELDS, STATUSES
 from service.core.strings import ABSENT, StringIndex
+from service.core.tellings import mark_current
 
 UNKNOWN_DAY = np.iinfo(np.int32).min
 UNKNOWN_AMOUNT = np.iinfo(np.int64).min
@@ -30,7 +31,7 @@ _FLAGS = ("dual_sim", *(f"consent_{channel}" for channel in CHANNELS))  # 1, 0 o
 _CODES = ("status", "porting", "segment", "segment_before")
 # When what stands in a group of columns happened: an older record that comes later changes nothing.
 _TIMES = (
-    "profile_us", "status_us", "porting_us", "device_us", "forwarding_us", "balance_us",
+    "profile_us", "activated_us", "status_us", "device_us", "forwarding_us", "balance_us",
     *(f"consent_{channel}_us" for channel in CHANNELS),
 )  # fmt: skip
 
@@ -45,7 +46,10 @@ _FILL: Mapping[str, tuple[np.dtype, int]] = {
 
 # Events whose newest telling simply stands: the time they share, and column <- field.
 _PLAIN: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "subscriber.activated": ("profile_us", {"activated_on": "day"}),
+    "subscriber.profile": (
+        "profile_us",
+        {name: name for name in FIELDS["subscriber.profile"] if name != "activated_on"},
+    ),
     "device.changed": ("device_us", {"device_generation": "generation", "dual_sim": "dual_sim"}),
     "balance": ("balance_us", {"balance_minor": "amount_minor", "arrears_minor": "arrears_minor"}),
 }
@@ -110,37 +114,36 @@ class Attributes:
         self.vocabularies = {name: StringIndex.of(vocabularies[name]) for name in TEXTS}
 
     def apply(self, frames: Mapping[str, pl.DataFrame]) -> None:
-        """Take over typed events (columns row, day, occurred_us, at beside their fields)."""
-        for event_type, frame in frames.items():
-            if event_type in _PLAIN and not frame.is_empty():
-                time, told = _PLAIN[event_type]
-                self._set(_latest(frame), time, told)
+        """Take over typed events (columns row, day, occurred_us, seq beside their fields)."""
+        for event_type, (time, told) in _PLAIN.items():
+            if (frame := frames.get(event_type)) is not None:
+                self._tell(frame, time, told)
         porting = [
-            frame.with_columns(state=pl.lit(PORTING.index(event_type.removeprefix("np.")), pl.Int8))
+            frame.with_columns(rank=pl.lit(PORTING.index(event_type.removeprefix("np.")), pl.Int8))
             for event_type, frame in frames.items()
             if event_type.startswith("np.") and not frame.is_empty()
         ]
         if porting:
-            told = {"porting": "state", "porting_since": "day", "porting_network": "to_network"}
-            self._set(_latest(pl.concat(porting)), "porting_us", told)
+            self._port(pl.concat(porting))
+        self._activate(frames)
         self._apply_own_ways(frames)
 
     def _apply_own_ways(self, frames: Mapping[str, pl.DataFrame]) -> None:
-        if (profile := frames.get("subscriber.profile")) is not None:
-            self._profile(profile)
         if (status := frames.get("subscriber.status")) is not None:
             self._status(status)
         if (forwarding := frames.get("forwarding.set")) is not None:
             # Forwarding switched off is told as forwarding to nobody.
-            self._set(_latest(forwarding), "forwarding_us", {"forwarding_network": "peer_network"}, clear=True)
+            self._tell(forwarding, "forwarding_us", {"forwarding_network": "peer_network"}, clear=True)
         if (consent := frames.get("consent.changed")) is not None:
             for (channel,), part in consent.partition_by("channel", as_dict=True).items():
-                self._set(_latest(part), f"consent_{channel}_us", {f"consent_{channel}": "granted"})
+                self._tell(part, f"consent_{channel}_us", {f"consent_{channel}": "granted"})
         if (called := frames.get("competitor.called")) is not None:
-            self._latest_day(called, "competitor_called_on", {"competitor_network": "network"})
+            told = {"competitor_called_on": "day", "competitor_network": "network"}
+            self._tell(called, "competitor_called_on", told, by="day")
         if (recharge := frames.get("recharge")) is not None:
             paid = recharge.filter(pl.col("amount_minor") > 0)
-            self._latest_day(paid, "last_recharge", {"last_recharge_minor": "amount_minor"})
+            told = {"last_recharge": "day", "last_recharge_minor": "amount_minor"}
+            self._tell(paid, "last_recharge", told, by="day")
 
     def see(self, rows: np.ndarray, days: np.ndarray) -> None:
         """Remember the earliest day of each row."""
@@ -154,54 +157,70 @@ class Attributes:
         last = self.writable("last_outgoing")
         last[rows] = np.maximum(last[rows], day)
 
-    def _profile(self, frame: pl.DataFrame) -> None:
-        # A profile record tells only what it has: each field's newest telling stands.
-        fields = [name for name in frame.columns if name in _FILL]
-        known = self.columns["profile_us"][frame["row"].to_numpy()]
-        current = frame.filter(pl.col("occurred_us") >= pl.Series(known)).sort("occurred_us", "at")
-        merged = current.group_by("row").agg(
-            pl.col("occurred_us").last(), *(pl.col(f).drop_nulls().last() for f in fields)
-        )
-        self._set(merged, "profile_us", {name: name for name in fields})
+    def _activate(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        """The day is told by its own event, or by a profile."""
+        columns = ["row", "seq", "occurred_us", "activated_on"]
+        parts = []
+        if (activated := frames.get("subscriber.activated")) is not None:
+            parts.append(activated.with_columns(activated_on=pl.col("day").cast(pl.Date)).select(columns))
+        if (profile := frames.get("subscriber.profile")) is not None:
+            parts.append(profile.filter(pl.col("activated_on").is_not_null()).select(columns))
+        if parts:
+            self._tell(pl.concat(parts), "activated_us", {"activated_on": "activated_on"})
+
+    def _port(self, frame: pl.DataFrame) -> None:
+        """Who has asked for a code or to port has not taken it back by asking about it again."""
+        latest = frame.sort("row", "rank", "day", "seq").group_by("row", maintain_order=True).last()
+        rows, ranks, days = (latest[name].to_numpy() for name in ("row", "rank", "day"))
+        standing_rank, standing_day = self.columns["porting"][rows], self.columns["porting_since"][rows]
+        moves = (ranks > standing_rank) | ((ranks == standing_rank) & (days >= standing_day))
+        latest, rows = latest.filter(pl.Series(moves)), rows[moves]
+        for name, source in {"porting": "rank", "porting_since": "day", "porting_network": "to_network"}.items():
+            self._write(name, rows, latest[source])
 
     def _status(self, frame: pl.DataFrame) -> None:
         codes = {name: code for code, name in enumerate(STATUSES)}
         # Being told the same status again does not begin it anew, so each telling is compared with the one before it.
         told = frame.with_columns(code=pl.col("status").replace_strict(codes, return_dtype=pl.Int8))
-        told = told.sort("row", "occurred_us", "at")
-        rows = told["row"].to_numpy()
-        told = told.filter(pl.col("occurred_us") >= pl.Series(self.columns["status_us"][rows]))
+        told = self._current(told, "status_us", "occurred_us").filter("is_current")
         rows = told["row"].to_numpy()
         before = pl.Series(
             np.where(self.columns["status_since"][rows] == UNKNOWN_DAY, -1, self.columns["status"][rows])
         )
         told = told.with_columns(before=pl.col("code").shift(1).over("row").fill_null(before))
-        news = told.filter(pl.col("code") != pl.col("before"))
-        self._set(_latest(told), "status_us", {"status": "code"})
-        last_news = news.group_by("row", maintain_order=True).last()
-        self.writable("status_since")[last_news["row"].to_numpy()] = last_news["day"].to_numpy()
+        last = told.group_by("row", maintain_order=True).last()
+        self._write("status_us", last["row"].to_numpy(), last["occurred_us"])
+        self._write("status", last["row"].to_numpy(), last["code"])
+        news = told.filter(pl.col("code") != pl.col("before")).group_by("row", maintain_order=True).last()
+        self._write("status_since", news["row"].to_numpy(), news["day"])
 
-    def _latest_day(self, frame: pl.DataFrame, day_column: str, told: Mapping[str, str]) -> None:
-        latest = _latest(frame)
+    def _tell(
+        self, frame: pl.DataFrame, time: str, told: Mapping[str, str], *, by: str = "occurred_us", clear: bool = False
+    ) -> None:
+        """Let tellings of column <- field stand; `time` is the column of theirs; an absent field may clear its own."""
+        if frame.is_empty():
+            return
+        marked = self._current(frame, time, by)
+        current, older = marked.filter("is_current"), marked.filter(~pl.col("is_current"))
+        fields = list(dict.fromkeys(told.values()))
+        latest = current.group_by("row", maintain_order=True).agg(
+            pl.col(by).last().alias("_time"), *((pl.col(f) if clear else pl.col(f).drop_nulls()).last() for f in fields)
+        )
         rows = latest["row"].to_numpy()
-        latest = latest.filter(pl.col("day") >= pl.Series(self.columns[day_column][rows]))
-        self.writable(day_column)[latest["row"].to_numpy()] = latest["day"].to_numpy()
-        for name, source in told.items():
-            self._write(name, latest["row"].to_numpy(), latest[source], clear=False)
-
-    def _set(self, latest: pl.DataFrame, time: str, told: Mapping[str, str], *, clear: bool = False) -> None:
-        """Write one line per row where it is not older than what stands; an absent field leaves that, or clears it."""
-        latest = self._current(latest, time)
-        rows = latest["row"].to_numpy()
-        self.writable(time)[rows] = latest["occurred_us"].to_numpy()
+        self._write(time, rows, latest["_time"])
         for name, source in told.items():
             self._write(name, rows, latest[source], clear=clear)
+        if not clear and not older.is_empty():
+            first = older.group_by("row", maintain_order=True).agg(pl.col(f).drop_nulls().first() for f in fields)
+            for name, source in told.items():
+                unknown = self.columns[name][first["row"].to_numpy()] == _FILL[name][1]
+                lacking = first.filter(pl.Series(unknown))
+                self._write(name, lacking["row"].to_numpy(), lacking[source])
 
-    def _current(self, latest: pl.DataFrame, time: str) -> pl.DataFrame:
-        standing = self.columns[time][latest["row"].to_numpy()]
-        return latest.filter(pl.Series(latest["occurred_us"].to_numpy() >= standing))
+    def _current(self, frame: pl.DataFrame, time: str, by: str) -> pl.DataFrame:
+        return mark_current(frame, ["row"], by, pl.Series(self.columns[time][frame["row"].to_numpy()]))
 
-    def _write(self, name: str, rows: np.ndarray, values: pl.Series, *, clear: bool) -> None:
+    def _write(self, name: str, rows: np.ndarray, values: pl.Series, *, clear: bool = False) -> None:
         dtype, fill = _FILL[name]
         if values.null_count():
             present = values.is_not_null().to_numpy()
@@ -215,10 +234,3 @@ class Attributes:
         else:
             numbers = values.cast(pl.Int32).to_numpy() if values.dtype == pl.Date else values.to_numpy()
         self.writable(name)[rows] = numbers.astype(dtype)
-
-
-def _latest(frame: pl.DataFrame) -> pl.DataFrame:
-    """One line per row: its last by (occurred_us, at)."""
-    ordered = frame.sort("occurred_us", "at", descending=True)
-    _, latest = np.unique(ordered["row"].to_numpy(), return_index=True)
-    return ordered[latest.astype(np.uint32)]

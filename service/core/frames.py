@@ -53,6 +53,7 @@ def meta(state: State) -> dict[str, Any]:
         "closed_day": state.closed_day,
         "watermark_us": state.watermark.us,
         "claims": [[who, us] for who, us in sorted(state.watermark.claims.items())],
+        "known": sorted(state.watermark.known),
         "windows_days": list(state.config.windows_days),
         "year_on_year": state.config.year_on_year,
         "photo_month": state.config.photo_month,
@@ -94,6 +95,7 @@ def from_frames(
     state.windows.incomplete = {days: lost for days, lost in told["incomplete"] if days in config.windows_days}
     _sum_what_is_new(state, told)
     state.watermark.us = told["watermark_us"]
+    state.watermark.known = set(told["known"])
     state.watermark.claims = {int(who): int(us) for who, us in told["claims"]}
     return state
 

@@ -48,7 +48,11 @@ def _tables() -> dict[str, Table]:
                 **_STAMP,
             },
         ),
-        "bills": Table(("row", "bill_month"), {**_ROW, "bill_month": pl.Int32(), "total_minor": pl.Int64(), **_STAMP}),
+        "bills": Table(
+            ("row", "bill_month"),
+            {**_ROW, "bill_month": pl.Int32(), "total_minor": pl.Int64(), **_STAMP},
+            firsts=("day",),  # a bill is closed on its first day, however often it is corrected
+        ),
         "fees": Table(
             ("row", "bill_month", "day"),
             {**_ROW, "bill_month": pl.Int32(), "day": pl.Int32(), "amount_minor": pl.Int64()},
@@ -96,7 +100,7 @@ _ENTRIES: Mapping[str, tuple[str, Mapping[str, pl.Expr]]] = {
     "complaint.opened": ("complaints", {"open": _TRUE}),
     "complaint.closed": ("complaints", {"open": _FALSE}),
     "quota": ("quotas", {"resets": pl.col("resets_on").cast(pl.Int32)}),
-    "group.joined": ("groups", {"member": _TRUE}),
+    "group.joined": ("groups", {"member": _TRUE, "key_person": pl.col("key_person").fill_null(value=False)}),
     "group.left": ("groups", {"member": _FALSE}),
 }
 _ONLY: Mapping[str, pl.Expr] = {

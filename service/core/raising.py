@@ -15,7 +15,7 @@ from service.core.sentences import render
 from service.core.state import State
 from service.core.turn import CONTACTS, TRANSITIONS
 
-_PORTS = ("code_issued", "requested")  # who asked to port must not be courted
+_PORTS = ("code_issued", "requested", "ported")  # who asked to port must not be courted
 _WANTED = "wanted:"
 # What every episode says of its subscriber, whatever its rule reads.
 EVIDENCE = ("money_at_risk", "market", "area", "manager", "porting", *(f"consent_{channel}" for channel in CHANNELS))

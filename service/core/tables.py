@@ -4,12 +4,14 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from service.core.tellings import mark_current, standing
+
 _MOST_PIECES = 16
 
 
 @dataclass(slots=True)
 class Table:
-    """Rows keyed by `key`; of several with one key the last by (occurred_us, seq) stands, absent fields kept.
+    """Rows keyed by `key`; of several with one key that stands which `tellings` says, of `firsts` the least.
 
     With `sums` those columns are added up over the key instead. Appending is cheap; reading compacts.
     """
@@ -17,6 +19,7 @@ class Table:
     key: tuple[str, ...]
     schema: dict[str, pl.DataType]
     sums: tuple[str, ...] = ()
+    firsts: tuple[str, ...] = ()
     _pieces: list[pl.DataFrame] = field(default_factory=list)
     _is_compact: bool = True
 
@@ -52,12 +55,12 @@ class Table:
         if self._is_compact:
             return
         stacked = pl.concat(self._pieces)
+        rest = [name for name in self.schema if name not in self.key]
         if "occurred_us" in self.schema:
-            stacked = stacked.sort("occurred_us", "seq")
-        rest = [
-            pl.col(name).sum() if name in self.sums else pl.col(name).drop_nulls().last()
-            for name in self.schema
-            if name not in self.key
-        ]
-        merged = stacked.group_by(self.key, maintain_order=True).agg(rest).sort(self.key)
+            # What was compacted before lies before all that came since.
+            stacked = mark_current(stacked, self.key, "occurred_us")
+            made = [pl.col(name).min() if name in self.firsts else standing(name) for name in rest]
+        else:
+            made = [pl.col(name).sum() if name in self.sums else pl.col(name).drop_nulls().last() for name in rest]
+        merged = stacked.group_by(self.key, maintain_order=True).agg(made).sort(self.key)
         self.replace(merged.select(list(self.schema)))

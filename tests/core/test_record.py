@@ -57,8 +57,11 @@ TOLD: list[tuple[int, str, dict[str, Any]]] = [
     (2, "forwarding.set", {"peer_network": "unicom"}),
     (2, "device.changed", {"generation": "5g", "dual_sim": False}),
     (2, "competitor.called", {"network": "telecom"}),
-    *((n, f"np.{state}", {"to_network": "x"}) for n, state in ((2, "queried"), (3, "code_issued"), (3, "requested"))),
-    (4, "np.ported", {"to_network": "x"}),
+    *(
+        (n, f"np.{state}", {"to_network": "x"})
+        for n, state in ((12, "queried"), (12, "code_issued"), (12, "requested"))
+    ),
+    (12, "np.ported", {"to_network": "x"}),
     (11, "charge", {"amount_minor": 700, "kind": "usage"}),
     (11, "charge", {"amount_minor": 5800, "kind": "recurring", "bill_month": MONTH}),
     (11, "usage.voice", {"seconds": 61}),
@@ -122,7 +125,7 @@ def test_the_record_says_what_was_told() -> None:
         "fee_minor": 5800,
         "contract_end": "2027-01-31", "blocks_port": False, "broadband": False, "family": True,
         "recharge_gap_days": 2.0, "consent": {"call": True, "sms": False, "manager": True},
-        "porting": {"state": "ported", "since": "2026-05-05", "to_network": "x"},
+        "porting": {"state": "ported", "since": "2026-05-13", "to_network": "x"},
         "month_to_date": {"spend_minor": 700, "voice_minutes": 2, "data_bytes": 5, "sms": 2, "fee_minor": 5800},
         "holidays": [{"name": "Labour Day", "from": "2026-05-01", "to": "2026-05-05"}],
         "offers": [{"campaign": "2-0-2-1", "name": {"en": "credit", "zh": "话费"}}],

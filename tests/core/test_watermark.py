@@ -25,7 +25,16 @@ def test_one_clock_a_year_ahead_moves_nothing_however_often_it_speaks() -> None:
 def test_two_clocks_ahead_move_nothing_and_three_move_to_the_earliest() -> None:
     watermark = Watermark()
     assert advance(watermark, (1, 1), (11, 2), (12, 3)) == [1, 1, 1]
-    assert advance(watermark, (13, 4), (11.5, 5)) == [11, 11.5]
+    assert advance(watermark, (13, 4), (11.5, 5)) == [1, 11]
+
+
+def test_clocks_that_are_wrong_each_in_its_own_way_agree_on_nothing() -> None:
+    assert advance(Watermark(), (1, 1), (100, 2), (200, 3), (300, 4), (400, 5)) == [1] * 5
+
+
+def test_as_many_must_agree_as_there_are() -> None:
+    assert advance(Watermark(), (1, 1), (30, 1)) == [1, 30]
+    assert advance(Watermark(), (1, 1), (1, 2), (30, 1), (30.5, 2)) == [1, 1, 1, 30]
 
 
 def test_claims_that_were_reached_agree_with_nobody() -> None:
