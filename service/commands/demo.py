@@ -75,7 +75,7 @@ def _embedded(settings: Settings, address: str, folder: Path, profile: Profile, 
             ),
             "topics": settings.topics.model_copy(update={"partitions": PARTITIONS, "prefix": ""}),
             "time": settings.time.model_copy(update={"clock": "log", "zone": profile.zone}),
-            "snapshots": settings.snapshots.model_copy(update={"folder": folder}),
+            "snapshots": settings.snapshots.model_copy(update={"folder": str(folder)}),
             "http": settings.http if port is None else settings.http.model_copy(update={"port": port}),
             # Who watches the page wants no log, but for who asks for one.
             "log": settings.log.model_copy(
