@@ -223,6 +223,7 @@ def _terms(given: Given, topics: Topics) -> Terms:
         mirror_interval_s=settings.kafka.mirror_interval_ms / 1000,
         snapshot_records=settings.snapshots.every_records,
         snapshot_interval_s=settings.snapshots.every_minutes * 60.0,
+        memory_bytes=settings.memory.limit_mb << 20 or None,
     )
 
 

@@ -137,6 +137,9 @@ class SnapshotStore(Protocol):
     def newest(self, partition: int, not_after: int) -> Snapshot | None:
         """The newest valid snapshot whose manifest["cursor"] is at most `not_after`; its panes are all Stored."""
 
+    def held_bytes(self, partition: int) -> int:
+        """Memory that the shard held when its newest snapshot was taken, 0 where that is not known. Raises: OSError."""
+
 
 class NotReady(Exception):  # noqa: N818 - an honest answer, not a fault
     """The shard that could answer is not running here yet; `partitions` says which."""

@@ -223,6 +223,14 @@ class SnapshotSettings(Section):
     keep: Count = Field(default=3, description="How many snapshots of a shard are kept")
 
 
+class MemorySettings(Section):
+    """How much memory the process may take before it refuses partitions."""
+
+    limit_mb: int = Field(
+        default=0, ge=0, description="Megabytes; 0 for what the control group, or else the machine, gives"
+    )
+
+
 class HttpSettings(Section):
     """The HTTP interface: lookups, lists, live warnings, metrics, health."""
 
@@ -257,5 +265,6 @@ class Settings(Section):
     money: MoneySettings = MoneySettings()
     rules: RuleSettings = RuleSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    memory: MemorySettings = MemorySettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()

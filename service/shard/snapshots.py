@@ -70,7 +70,13 @@ class Snapshots:
 
     def _copy(self, state: State, taken_us: int) -> Snapshot:
         with self._display.stepping():
-            said = {"taken_us": taken_us, "writer_epoch": self._epoch, "rulebook": self._terms.rulebook.hash}
+            held = state.nbytes + state.repeats.nbytes
+            said = {
+                "held_bytes": held,
+                "taken_us": taken_us,
+                "writer_epoch": self._epoch,
+                "rulebook": self._terms.rulebook.hash,
+            }
             manifest = meta(state) | said
             panes = panes_of(state)
             return Snapshot(manifest, to_frames(state), panes)

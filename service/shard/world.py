@@ -108,3 +108,4 @@ class Terms:
     snapshot_interval_s: float = 600.0
     back_off_s: float = 0.5
     most_back_off_s: float = 15.0
+    memory_bytes: int | None = None  # what the process may take; None: what the machine gives it

@@ -7,6 +7,7 @@ manifest.json              what belongs to it, with checksums
 panes/15856-0-<checksum>.parquet      usage history, written once, shared by the snapshots that name it
 """
 
+import contextlib
 import io
 import logging
 import re
@@ -85,6 +86,13 @@ class Store:
             except UnusableError as error:
                 _log.warning("Snapshot %s of shard %d is passed over: %s", name, partition, error)
         return None
+
+    def held_bytes(self, partition: int) -> int:
+        """See ports.SnapshotStore."""
+        for name in self.names(partition):
+            with contextlib.suppress(UnusableError):
+                return int(self.manifest(partition, name).told.get("held_bytes", 0))
+        return 0
 
     def shards(self) -> list[int]:
         """Every partition that anything is stored of. Raises: OSError."""

@@ -1,6 +1,6 @@
 """Memory a worker's shards will take, beside its limit: said at the start, warned of early, refused before too late.
 
-The policy is arithmetic on what snapshots say of their rows; `read_limit` and `read_resident` alone look at the
+The policy is arithmetic on what snapshots say that shards held; `read_limit` and `read_resident` alone look at the
 machine, and only at files, so they answer None or the physical memory where it keeps no such files.
 """
 
@@ -13,11 +13,8 @@ WARN_SHARE = 0.8
 _TAKE_SHARE = 0.95  # above it the kernel's own needs may end the process
 _MB = 1 << 20
 
-# Measured by `python -m tests.bench city`; a shard that is being restored holds its frames beside its state.
 BASE_BYTES = 400 * _MB  # interpreter, libraries, fetched records
-BYTES_A_ROW: Mapping[str, int] = {"roster": 60, "windows": 120, "attributes": 90, "repeats": 12, "derived": 80}
-BYTES_A_TABLE_ROW = 80
-RESTORING = 1.25
+RESTORING = 1.5  # what a shard holds while it is restored, in times of what it held when its snapshot was taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +44,9 @@ class Plan:
         return f"{told}; give it more before it grows" if self.is_tight else told
 
 
-def needed_bytes(rows: Mapping[str, int]) -> int:
-    """Memory (bytes) that a shard will hold, by the rows of its newest snapshot's frames (no sealed panes: on disk)."""
-    held = sum(count * BYTES_A_ROW.get(name, 0) for name, count in rows.items())
-    held += sum(count * BYTES_A_TABLE_ROW for name, count in rows.items() if name.startswith("table/"))
-    return round(held * RESTORING)
+def needed_bytes(held_bytes: int) -> int:
+    """Memory (bytes) that a shard will take, by what it held when its newest snapshot was taken."""
+    return round(held_bytes * RESTORING)
 
 
 def plan(needs: Mapping[int, int], held: Collection[int], limit_bytes: int) -> Plan:

@@ -11,6 +11,7 @@ from service.ports import Lost, Truncated
 from service.shard import Shard, Stage, Terms, World
 from service.worker.desk import Sender, ShardDesk
 from service.worker.intake import Intake
+from service.worker.memory import is_nearly_full, needed_bytes, plan, read_limit, read_resident
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 2.0
@@ -41,6 +42,9 @@ class Worker:
         self._broker = False
         self._live = True
         self._resumes: set[asyncio.Task[None]] = set()
+        self._refused: tuple[int, ...] = ()  # partitions of ours that do not fit into memory
+        self._memory_bytes = read_limit(terms.memory_bytes)
+        self._is_full = False
         self.desk = ShardDesk(terms, self._shards, self.readiness, sender, world.clock)
 
     async def run(self) -> None:
@@ -90,6 +94,7 @@ class Worker:
         """See ports.Desk."""
         shards = {partition: str(shard.stage) for partition, shard in sorted(self._shards().items())}
         waiting = [partition for partition, stage in shards.items() if stage != Stage.RUNNING]
+        waiting += [partition for partition in self._assigned if partition not in shards]
         settled = self._settled.is_set() and not self._stopping.is_set()
         return {
             "ready": settled and self._broker and not waiting,
@@ -106,6 +111,8 @@ class Worker:
             return "The broker does not answer; the service waits for it."
         if not settled:
             return "The shards are being shared out."
+        if self._refused:
+            return f"Partitions {', '.join(map(str, self._refused))} do not fit into memory: start another worker."
         if waiting:
             shards = self._shards()
             troubles = {shards[partition].trouble for partition in waiting if partition in shards} - {None}
@@ -126,11 +133,34 @@ class Worker:
                 place.shard.leave()
         for partition in sorted(partitions):
             kept = self._places.get(partition)
-            if kept is None or kept.shard.is_leaving or kept.task.done():
-                self._host(partition)
-            elif kept.shard.stage is Stage.RUNNING:
+            if kept is not None and self._is_hosted(partition) and kept.shard.stage is Stage.RUNNING:
                 self._start(self._resume(kept.shard))
+        self._start(self._take(partitions))
         self._changed.set()
+
+    def _is_hosted(self, partition: int) -> bool:
+        kept = self._places.get(partition)
+        return kept is not None and not kept.shard.is_leaving and not kept.task.done()
+
+    async def _take(self, partitions: frozenset[int]) -> None:
+        """Host what fits into memory of what is ours now."""
+        needs = await asyncio.to_thread(self._needs, partitions)
+        if partitions != self._assigned or self._stopping.is_set():
+            return
+        planned = plan(needs, {partition for partition in partitions if self._is_hosted(partition)}, self._memory_bytes)
+        _LOG.log(logging.WARNING if planned.is_tight else logging.INFO, "%s", planned.sentence)
+        self._refused = planned.refused
+        for partition in planned.taken:
+            if not self._is_hosted(partition):
+                self._host(partition)
+        self._changed.set()
+
+    def _needs(self, partitions: frozenset[int]) -> dict[int, int]:
+        needs = dict.fromkeys(sorted(partitions), 0)
+        for partition in needs:
+            with contextlib.suppress(OSError):  # a store that is away is waited for by each shard's restore
+                needs[partition] = needed_bytes(self._world.store.held_bytes(partition))
+        return needs
 
     def _host(self, partition: int) -> None:
         """A new shard, once the former one of this partition has let go."""
@@ -208,6 +238,15 @@ class Worker:
                 _LOG.warning("the broker answers again" if answers else "the broker does not answer; waiting for it")
             self._broker = answers
             self._world.observer.broker_answers(connected=answers)
+            self._look_at_memory()
+
+    def _look_at_memory(self) -> None:
+        resident_bytes = read_resident() or 0
+        is_full = is_nearly_full(resident_bytes, self._memory_bytes)
+        if is_full and not self._is_full:
+            told = (resident_bytes >> 20, self._memory_bytes >> 20)
+            _LOG.warning("%d MB of the %d MB there are is taken: give the process more, or start another worker", *told)
+        self._is_full = is_full
 
     def _on_lost(self, lost: Lost) -> None:
         self._broker = False

@@ -37,6 +37,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.kept: dict[int, list[Snapshot]] = {}
         self.failing = False
+        self.held: dict[int, int] = {}
 
     def save(self, partition: int, snapshot: Snapshot) -> dict[str, Stored]:
         if self.failing:
@@ -44,6 +45,9 @@ class MemoryStore:
         panes = stored(snapshot.panes)
         self.kept.setdefault(partition, []).append(replace(snapshot, panes=panes))
         return panes
+
+    def held_bytes(self, partition: int) -> int:
+        return self.held.get(partition, 0)
 
     def newest(self, partition: int, not_after: int) -> Snapshot | None:
         usable = [one for one in self.kept.get(partition, []) if one.manifest["cursor"] <= not_after]

@@ -11,6 +11,7 @@ import pytest
 from service.ports import NotReady, WarningQuery
 from service.shard import World
 from service.worker import Summary, Worker
+from service.worker.memory import BASE_BYTES
 from tests.doubles.broker import MemoryIntake, MemorySender, until
 from tests.doubles.stand import GROUP, PARTITIONS, TOPICS, Stand, month, neighbours, usage
 
@@ -63,6 +64,21 @@ def expected() -> list[set[Any]]:
         return [set(stand.said(partition)) for partition in range(PARTITIONS)]
 
     return asyncio.run(live())
+
+
+async def test_a_worker_refuses_what_does_not_fit_into_memory_and_lives_with_the_rest() -> None:
+    stand = Stand(memory_bytes=BASE_BYTES + 100_000_000)
+    stand.feed(MONTH)
+    stand.store.held = {2: 1_000_000_000}
+    async with working(stand) as worker:
+        others = [number for number in range(PARTITIONS) if number != 2]
+        await until(lambda: sorted(worker.readiness()["shards"]) == others)
+        await until(lambda: set(worker.readiness()["shards"].values()) == {"running"})
+        told = worker.readiness()
+        assert (told["ready"], told["reason"]) == (
+            False,
+            "Partitions 2 do not fit into memory: start another worker.",
+        )
 
 
 async def test_a_worker_is_ready_when_all_its_shards_run() -> None:
