@@ -8,6 +8,7 @@ import polars as pl
 from service.core.measures import MEASURES, PANE
 
 _MOST_PIECES = 8
+_LARGE = 10_000  # rows that are worth making narrow at once
 _MEASURES = list(MEASURES)
 _COLUMNS = [pl.col(name).cast(dtype) for name, dtype in PANE.items()]
 
@@ -57,7 +58,7 @@ class Panes:
     def add(self, day: int, piece: pl.DataFrame) -> None:
         """Add usage (columns of PANE) to a day."""
         pieces = self._loose.setdefault(day, [])
-        pieces.append(piece)
+        pieces.append(piece if piece.height < _LARGE else _narrow(piece))
         if len(pieces) > _MOST_PIECES:
             self._loose[day] = [_merge(pieces)]
 
@@ -147,5 +148,8 @@ def _place(name: str) -> tuple[int, int]:
 def _merge(pieces: list[pl.DataFrame]) -> pl.DataFrame:
     """The sum of pieces, one line per row, each measure in the narrowest integers that hold it."""
     stacked = pl.concat([piece.select(_COLUMNS) for piece in pieces])
-    merged = stacked.group_by("row").agg(pl.col(_MEASURES).sum()).sort("row")
-    return merged.with_columns(merged[measure].shrink_dtype() for measure in _MEASURES)
+    return _narrow(stacked.group_by("row").agg(pl.col(_MEASURES).sum()).sort("row"))
+
+
+def _narrow(piece: pl.DataFrame) -> pl.DataFrame:
+    return piece.with_columns(piece[measure].shrink_dtype() for measure in _MEASURES)

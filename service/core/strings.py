@@ -8,6 +8,7 @@ from service.core.hashing import hash64
 ABSENT = -1
 _FIRST_SLOTS = 1024
 _MOST_CHUNKS = 32
+_FULL = 0.7  # of the slots; with more in them the ways to a free one grow long
 
 
 class StringIndex:
@@ -95,8 +96,8 @@ class StringIndex:
         if total > len(self._hashes):
             self._hashes = np.concatenate([self._hashes[:first], np.empty(total, np.uint64)])
         self._hashes[first:total] = hashes
-        if total * 2 > len(self._slots):
-            self._slots = np.full(1 << (total * 3).bit_length(), ABSENT, np.int32)
+        if total > len(self._slots) * _FULL:
+            self._slots = np.full(1 << int(total / _FULL).bit_length(), ABSENT, np.int32)
             first = 0
         self._place(np.arange(first, total, dtype=np.int32))
 

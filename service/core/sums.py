@@ -34,6 +34,12 @@ class Sums:
             return np.zeros(count, np.int64)
         return self._values[line, rows].astype(np.int64)
 
+    def column(self, line: int, rows: int) -> np.ndarray:
+        """The first `rows` values of a line, as narrow as they lie (int32 or int64)."""
+        if self._values is None:
+            return np.zeros(rows, _NARROW)
+        return self._values[line, :rows].copy()
+
     def clear(self, line: int) -> None:
         """Set a line to zero."""
         if self._values is not None:

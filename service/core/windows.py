@@ -183,7 +183,7 @@ class Windows:
 
     def frame(self, rows: int) -> pl.DataFrame:
         """All sums of the first `rows` rows, named as `take` names them."""
-        return pl.DataFrame({name: self.take(name, slice(0, rows)) for name in self._places})
+        return pl.DataFrame({name: sums.column(line, rows) for name, (sums, line) in self._places.items()})
 
     def restore(self, frame: pl.DataFrame) -> None:
         """The inverse of `frame`; what it lacks stays zero, see `build`."""
