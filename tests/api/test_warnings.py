@@ -8,6 +8,8 @@ from httpx import AsyncClient
 from tests.api.conftest import Place
 from tests.doubles.desk import row
 
+ACKNOWLEDGED = {"id": "e0001", "applied": True, "state": "acknowledged", "acknowledged_by": "m-07"}
+
 
 async def test_a_warning_says_all_that_acting_on_it_needs(place: Place, client: AsyncClient) -> None:
     place.desk.show(row(1))
@@ -133,7 +135,7 @@ async def test_a_list_says_what_it_misses(place: Place, client: AsyncClient) -> 
 async def test_an_acknowledgement_is_applied(place: Place, client: AsyncClient) -> None:
     place.desk.show(row(1))
     answer = await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07", "note": "calling"})
-    assert (answer.status_code, answer.json()) == (200, {"id": "e0001", "applied": True, "state": "acknowledged"})
+    assert (answer.status_code, answer.json()) == (200, ACKNOWLEDGED)
     [told] = (await client.get("/v1/warnings?state=acknowledged")).json()["warnings"]
     assert told["acknowledged_by"] == "m-07"
     assert told["acknowledged_at"] is not None
@@ -146,11 +148,39 @@ async def test_saying_it_twice_is_written_once(place: Place, client: AsyncClient
     assert place.desk.written == [("e0001", "m-07", None)]
 
 
+async def test_what_somebody_else_holds_is_a_conflict_that_names_them(place: Place, client: AsyncClient) -> None:
+    place.desk.show(row(1))
+    await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07"})
+    answer = await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-08"})
+    assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
+    assert answer.json()["acknowledged_by"] == "m-07"
+    assert answer.json()["detail"] == "m-07 has taken the warning over already."
+    assert place.desk.written == [("e0001", "m-07", None)]
+
+
+async def test_of_two_at_once_the_first_holds_it(place: Place, client: AsyncClient) -> None:
+    place.desk.show(row(1))
+    place.desk.rival = "m-08"
+    answer = await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07"})
+    assert (answer.status_code, answer.json()["acknowledged_by"]) == (409, "m-08")
+
+
+async def test_a_broker_that_goes_silent_is_not_waited_for(place: Place, client: AsyncClient) -> None:
+    place.desk.show(row(1))
+    place.desk.is_silent = True
+    answer = await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "whether it was written is not known" in answer.json()["detail"]
+
+
 async def test_a_shard_that_lags_is_not_waited_for(place: Place, client: AsyncClient) -> None:
     place.desk.show(row(1))
     place.desk.lagging = {0, 1}
     answer = await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07"})
-    assert (answer.status_code, answer.json()) == (202, {"id": "e0001", "applied": False, "state": "raised"})
+    assert (answer.status_code, answer.json()) == (
+        202,
+        ACKNOWLEDGED | {"applied": False, "state": "raised", "acknowledged_by": None},
+    )
 
 
 @pytest.mark.parametrize("warning_id", ["nothing", "a%2Fb", "%F0%9F%99%82", "..%2F.."])
