@@ -62,6 +62,8 @@ class Warnings:
                 HTTPStatus.BAD_REQUEST, "The cursor is not one that this list gave; start without it."
             ) from None
         page = self._desk.warnings(query)
+        if page.warnings.is_empty():  # what a former rule raised can still be asked for
+            self._presenter.require_rule(wanted.rule)
         warnings = tuple(self._presenter.warning(row) for row in page.warnings.iter_rows(named=True))
         more = len(warnings) == wanted.limit
         last = page.warnings.row(-1, named=True) if more else None

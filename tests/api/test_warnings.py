@@ -87,7 +87,6 @@ async def test_filters_narrow(place: Place, client: AsyncClient, query: str, fou
     ("query", "named"),
     [
         ("severity=urgent", "severity"),
-        ("rul=silence", "rul"),
         ("since=2025-03-31", "since"),
         ("limit=0", "limit"),
         ("limit=1001", "limit"),
@@ -98,6 +97,30 @@ async def test_a_slip_in_a_filter_is_said_and_not_repeated(client: AsyncClient, 
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert f": {named}: " in answer.json()["detail"]
     assert query.split("=")[1] not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("rul=silence", "query: rul is unknown; did you mean rule?"),
+        ("colour=red", "query: colour is unknown; known are rule, severity, market, area, manager, since"),
+        ("rule=drop_voce", "rule: no rule has this name; did you mean drop_voice?"),
+        ("rule=x", "rule: no rule has this name; /v1/rules lists them"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/warnings", "/v1/warnings/stream"])
+async def test_a_name_that_is_not_known_is_answered_with_the_nearest(
+    client: AsyncClient, path: str, query: str, said: str
+) -> None:
+    answer = await client.get(f"{path}?{query}")
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert said in answer.json()["detail"]
+
+
+async def test_what_a_former_rule_raised_can_be_asked_for(place: Place, client: AsyncClient) -> None:
+    place.desk.show(row(1, rule="former"))
+    answer = await client.get("/v1/warnings?rule=former")
+    assert [warning["id"] for warning in answer.json()["warnings"]] == ["e0001"]
 
 
 async def test_pages_hold_every_warning_once_whatever_is_raised_meanwhile(place: Place, client: AsyncClient) -> None:
