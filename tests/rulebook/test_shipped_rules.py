@@ -9,7 +9,7 @@ from service.core.events import FIELDS
 from service.core.rules import Rule, Rulebook
 from service.core.sentences import UNKNOWN, render
 from service.rulebook.loading import default_folder, load
-from tests.rulebook.folders import SIGNALS
+from tests.rulebook.folders import SIGNALS, STORED
 
 # A content subscriber of modest value, about whom no rule has anything to say.
 CONTENT: dict[str, Any] = {
@@ -160,7 +160,7 @@ def rule_named(rulebook: Rulebook, name: str) -> Rule:
 
 def frame_of(rule: Rule, told: dict[str, Any]) -> pl.DataFrame:
     """One line with all signals, and the fields of the rule's event types."""
-    schema = {**SIGNALS, **{f"event.{name}": dtype for on in rule.on for name, dtype in FIELDS[on].items()}}
+    schema = {**STORED, **{f"event.{name}": dtype for on in rule.on for name, dtype in FIELDS[on].items()}}
     assert set(told) <= set(schema)
     return pl.DataFrame([{**dict.fromkeys(schema), **CONTENT, **told}], schema=schema)
 
