@@ -31,7 +31,7 @@ def read_rulebook(settings: Settings) -> Rulebook:
     if not folder.is_dir():
         fail(f"CHURN_RULES__FOLDER is '{folder}', where there is no folder: name the one that holds the rules")
     try:
-        return load(folder, domains(settings))
+        return load(folder, domains(settings), given_params(settings))
     except RulebookError as error:
         fail(str(error))
 
@@ -39,6 +39,11 @@ def read_rulebook(settings: Settings) -> Rulebook:
 def domains(settings: Settings) -> dict[str, pl.DataType]:
     """What rules may name under these settings: each signal's type, with its closed set where it has one."""
     return {name: signal.domain for name, signal in catalogue(terms_of(settings)).items()}
+
+
+def given_params(settings: Settings) -> dict[str, str]:
+    """What sentences may name that only the settings know."""
+    return {"currency": settings.money.currency}
 
 
 def read_mapping(settings: Settings, name: str | None) -> Mapping | None:

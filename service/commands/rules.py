@@ -8,7 +8,7 @@ import typer
 
 from service.city.profile import ProfileError, load_profile
 from service.commands.console import NO, fail, finish
-from service.commands.context import domains, read_settings
+from service.commands.context import domains, given_params, read_settings
 from service.rulebook.loading import check as check_rules
 from service.rulebook.mapping_source import load_mapping, mapping_names
 from service.rulebook.problems import Problem, RulebookError
@@ -33,7 +33,7 @@ def check(
     where = folder or settings.rules.folder
     if not where.is_dir():
         fail(f"{where}: there is no such folder; name the one that holds the rules")
-    rulebook, of_rules = check_rules(where, domains(settings))
+    rulebook, of_rules = check_rules(where, domains(settings), given_params(settings))
     problems = sorted({*of_rules, *_of_mappings(where), *_of_profiles(where)})
     rule_ids = [] if rulebook is None else [rule.id for rule in rulebook.rules]
     mappings, profiles = mapping_names(where), [path.stem for path in _profiles(where)]
