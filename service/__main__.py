@@ -1,5 +1,8 @@
 """The commands of churn-warning."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from service.commands.demo import demo
@@ -12,13 +15,32 @@ from service.commands.simulate import simulate
 from service.commands.snapshot import snapshot
 from service.commands.topics import topics
 
+
+def _tell_version(is_asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if is_asked:
+        typer.echo(f"churn-warning {version('churn-warning')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
-    help="Churn warnings for mobile operators: exact rolling windows over Kafka, every case pushed once.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def with_version(
+    *,
+    version_: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Churn warnings for mobile operators: exact rolling windows over Kafka, every case pushed once."""
+    del version_  # its callback has told it
+
+
 app.command()(demo)
 app.command()(run)
 app.command()(replay)

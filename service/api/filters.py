@@ -1,13 +1,17 @@
 """Which warnings a caller wants: the same filters for the list, for the live stream and for the desk."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from service.api.cursors import decode_place
 from service.api.models import Severity, SubscriberWarning, WarningState
 from service.api.views import microseconds
 from service.ports import WarningQuery
+from service.rulebook.problems import suggest
 
 _EXACT = ("rule", "severity", "market", "area", "manager")
 _EARLIEST_US, _LATEST_US = -(2**62), 2**62
@@ -24,6 +28,15 @@ class WarningFilter(BaseModel):
     area: str | None = None
     manager: str | None = None
     since: AwareDatetime | None = Field(default=None, description="Raised at or after this RFC 3339 instant")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_the_names(cls, told: Mapping[str, Any]) -> Mapping[str, Any]:
+        for name in told:
+            if name not in cls.model_fields:
+                known = suggest(name, cls.model_fields) or f"; known are {', '.join(cls.model_fields)}"
+                raise PydanticCustomError("unknown", "{name} is unknown{known}", {"name": name, "known": known})
+        return told
 
     def query(self, limit: int) -> WarningQuery:
         """The open warnings that pass, as the desk wants to be asked."""

@@ -100,6 +100,7 @@ class Acknowledged(Answer):
     id: str
     applied: bool
     state: Literal["raised", "acknowledged"]
+    acknowledged_by: str | None = Field(description="Who holds it; null while it is not applied")
 
 
 class RecordAsOf(Answer):
@@ -382,3 +383,4 @@ class Problem(BaseModel):
     status: int
     detail: str
     missing_partitions: tuple[int, ...] | None = None
+    acknowledged_by: str | None = None

@@ -29,11 +29,19 @@ _logger = logging.getLogger(__name__)
 class ProblemError(Exception):
     """Ends a request with a problem."""
 
-    def __init__(self, status: HTTPStatus, detail: str, *, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        retry_after_s: int | None = None,
+        acknowledged_by: str | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.retry_after_s = retry_after_s
+        self.acknowledged_by = acknowledged_by
 
 
 def problem(
@@ -42,6 +50,7 @@ def problem(
     *,
     headers: Mapping[str, str] | None = None,
     missing: Sequence[int] | None = None,
+    acknowledged_by: str | None = None,
 ) -> Response:
     """The answer that tells a problem."""
     said = Problem(
@@ -49,6 +58,7 @@ def problem(
         status=status,
         detail=detail,
         missing_partitions=None if missing is None else tuple(missing),
+        acknowledged_by=acknowledged_by,
     )
     body = said.model_dump_json(exclude_none=True)
     return Response(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
@@ -56,10 +66,12 @@ def problem(
 
 def problems(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of an endpoint's errors."""
-    return {
-        int(status): {"description": status.phrase, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
-        for status in statuses
-    }
+    return {int(status): described_problem(status.phrase) for status in statuses}
+
+
+def described_problem(description: str) -> dict[str, Any]:
+    """What OpenAPI says of one error, in words of its own."""
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
 
 
 def install_problems(app: FastAPI) -> None:
@@ -68,7 +80,7 @@ def install_problems(app: FastAPI) -> None:
     async def told(_request: Request, error: Exception) -> Response:
         assert isinstance(error, ProblemError)  # noqa: S101 - registered for this type alone
         headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
-        return problem(error.status, error.detail, headers=headers)
+        return problem(error.status, error.detail, headers=headers, acknowledged_by=error.acknowledged_by)
 
     async def not_ready(_request: Request, error: Exception) -> Response:
         assert isinstance(error, NotReady)  # noqa: S101 - registered for this type alone

@@ -62,6 +62,7 @@ class Stream:
     async def _admit(
         self, wanted: Annotated[StreamFilter, Query()], last_event_id: Annotated[str | None, Header()] = None
     ) -> AsyncIterator[AsyncGenerator[ServerSentEvent]]:
+        self._presenter.require_rule(wanted.rule)
         async with self._admission.place(), aclosing(self._events(wanted, last_event_id)) as events:
             yield events
 

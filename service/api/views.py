@@ -3,11 +3,14 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from service.api.models import OfferView, Order, SubscriberRecord, SubscriberWarning
+from service.api.problems import ProblemError
 from service.core.rules import Offer, Rule, Rulebook
 from service.ports import Alert
+from service.rulebook.problems import suggest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AS_THEY_ARE = (
@@ -22,6 +25,14 @@ class Presenter:
 
     def __init__(self, rulebook: Rulebook) -> None:
         self._rules: Mapping[str, Rule] = {rule.id: rule for rule in rulebook.rules}
+
+    def require_rule(self, rule: str | None) -> None:
+        """That the rulebook has a rule, where one is named. Raises: ProblemError naming the nearest."""
+        if rule is not None and rule not in self._rules:
+            near = suggest(rule, self._rules) or "; /v1/rules lists them"
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"The request cannot be read: rule: no rule has this name{near}"
+            )
 
     def warning(self, row: Mapping[str, Any]) -> SubscriberWarning:
         """A line with the columns of core.turn.TRANSITIONS; its JSON columns may be text or values."""

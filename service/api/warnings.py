@@ -1,7 +1,9 @@
 """The list of warnings, and taking one over."""
 
+import asyncio
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 from starlette.concurrency import run_in_threadpool
@@ -9,9 +11,12 @@ from starlette.concurrency import run_in_threadpool
 from service.api.cursors import encode_place
 from service.api.filters import ListFilter
 from service.api.models import Acknowledged, Acknowledgement, WarningList
-from service.api.problems import ProblemError, problems
+from service.api.problems import RETRY_AFTER_S, ProblemError, described_problem, problems
 from service.api.views import Presenter
 from service.ports import Desk
+
+# What writing may take beyond the wait for the shard, before the caller is told that nothing is known.
+_WRITING_S = 1.0
 
 
 class Warnings:
@@ -40,12 +45,10 @@ class Warnings:
             summary="Take a warning over",
             responses={
                 202: {"description": "Accepted; its shard has not applied it yet", "model": Acknowledged},
-                **problems(
-                    HTTPStatus.NOT_FOUND,
-                    HTTPStatus.CONFLICT,
-                    HTTPStatus.UNPROCESSABLE_ENTITY,
-                    HTTPStatus.SERVICE_UNAVAILABLE,
+                409: described_problem(
+                    "Somebody else has taken it over (`acknowledged_by` says who), or it is resolved already"
                 ),
+                **problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
             },
         )
         return router
@@ -59,6 +62,8 @@ class Warnings:
                 HTTPStatus.BAD_REQUEST, "The cursor is not one that this list gave; start without it."
             ) from None
         page = self._desk.warnings(query)
+        if page.warnings.is_empty():  # what a former rule raised can still be asked for
+            self._presenter.require_rule(wanted.rule)
         warnings = tuple(self._presenter.warning(row) for row in page.warnings.iter_rows(named=True))
         more = len(warnings) == wanted.limit
         last = page.warnings.row(-1, named=True) if more else None
@@ -76,15 +81,42 @@ class Warnings:
         said: Acknowledgement,
         response: Response,
     ) -> Acknowledged:
-        """200 once the warning's shard has applied it; 202 while it has not. To say the same twice does no harm."""
+        """200 once the warning's shard has applied it; 202 while it has not; 409 where somebody else holds it.
+
+        To say the same twice does no harm.
+        """
         row = await run_in_threadpool(self._desk.warning, warning_id)
         if row is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "No warning has this id.")
-        if row["state"] == "resolved":
-            raise ProblemError(HTTPStatus.CONFLICT, "The warning is resolved; there is nothing left to take over.")
-        if row["state"] == "acknowledged" and row["acknowledged_by"] == said.by:
-            return Acknowledged(id=warning_id, applied=True, state="acknowledged")
-        applied = await self._desk.acknowledge(warning_id, said.by, said.note, self._wait_s)
-        if not applied:
+        if row["state"] != "raised":
+            return _held(row, said.by)
+        if not await self._write(warning_id, said):
             response.status_code = HTTPStatus.ACCEPTED
-        return Acknowledged(id=warning_id, applied=applied, state="acknowledged" if applied else row["state"])
+            return Acknowledged(id=warning_id, applied=False, state=row["state"], acknowledged_by=None)
+        now = await run_in_threadpool(self._desk.warning, warning_id)
+        return _held(row if now is None else now, said.by)
+
+    async def _write(self, warning_id: str, said: Acknowledgement) -> bool:
+        """Write it; True when its shard has applied it in time. Raises: ProblemError, Lost."""
+        if not self._desk.readiness()["broker"]:
+            raise _refusal("The broker cannot be reached, nothing was written")
+        try:
+            async with asyncio.timeout(self._wait_s + _WRITING_S):
+                return await self._desk.acknowledge(warning_id, said.by, said.note, self._wait_s)
+        except TimeoutError:
+            raise _refusal("The broker does not answer; whether it was written is not known") from None
+
+
+def _held(row: Mapping[str, Any], by: str) -> Acknowledged:
+    """That `by` holds a warning, which the first does whose word was written. Raises: ProblemError where not."""
+    if row["state"] == "resolved":
+        raise ProblemError(HTTPStatus.CONFLICT, "The warning is resolved; there is nothing left to take over.")
+    holder = row["acknowledged_by"]
+    if holder not in (None, by):
+        raise ProblemError(HTTPStatus.CONFLICT, f"{holder} has taken the warning over already.", acknowledged_by=holder)
+    return Acknowledged(id=row["episode_id"], applied=True, state="acknowledged", acknowledged_by=by)
+
+
+def _refusal(detail: str) -> ProblemError:
+    sentence = f"{detail}; say it again in {RETRY_AFTER_S} seconds."
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, retry_after_s=RETRY_AFTER_S)

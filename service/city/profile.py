@@ -22,7 +22,11 @@ Factor = Annotated[float, Field(ge=0)]
 
 
 class ProfileError(ValueError):
-    """A profile that cannot be used, in one sentence with file, line and remedy."""
+    """A profile that cannot be used; `faults` are a line (0: the file as a whole) and a sentence each."""
+
+    def __init__(self, path: Path, faults: Sequence[tuple[int, str]]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(f"{path}:{line}: {said}" if line else f"{path}: {said}" for line, said in faults))
 
 
 class _Part(BaseModel):
@@ -188,23 +192,23 @@ def load_profile(path: Path) -> Profile:
         tree = yaml.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
-        raise ProfileError(f"{path}: there is no such profile; profiles there: {known}") from error
+        raise ProfileError(path, [(0, f"there is no such profile; profiles there: {known}")]) from error
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ProfileError(f"{path}:{line}: not YAML: {error.problem}") from error
+        raise ProfileError(path, [(line, f"not YAML: {error.problem}")]) from error
     except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise ProfileError(f"{path}: cannot be read: {error}") from error
+        raise ProfileError(path, [(0, f"cannot be read: {error}")]) from error
     if not isinstance(tree, dict):
-        raise ProfileError(f"{path}:1: a profile is a mapping of names to values")
+        raise ProfileError(path, [(1, "a profile is a mapping of names to values")])
     try:
         return Profile.model_validate(tree)
     except ValidationError as error:
-        raise ProfileError("; ".join(_sentence(path, tree, dict(fault)) for fault in error.errors())) from error
+        raise ProfileError(path, [_fault(tree, dict(fault)) for fault in error.errors()]) from error
 
 
-def _sentence(path: Path, tree: object, fault: Mapping[str, Any]) -> str:
+def _fault(tree: object, fault: Mapping[str, Any]) -> tuple[int, str]:
     place = [part for part in fault["loc"] if part != "[key]"]
-    return f"{path}:{_line(tree, place)}: {'.'.join(map(str, place)) or 'profile'}: {fault['msg']}"
+    return _line(tree, place), f"{'.'.join(map(str, place)) or 'profile'}: {fault['msg']}"
 
 
 def _line(tree: object, place: Sequence[str | int]) -> int:

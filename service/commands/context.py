@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import polars as pl
+
 from service.app import terms_of
 from service.commands.console import fail
 from service.core.rules import Rulebook
@@ -28,11 +30,20 @@ def read_rulebook(settings: Settings) -> Rulebook:
     folder = settings.rules.folder
     if not folder.is_dir():
         fail(f"CHURN_RULES__FOLDER is '{folder}', where there is no folder: name the one that holds the rules")
-    dtypes = {name: signal.dtype for name, signal in catalogue(terms_of(settings)).items()}
     try:
-        return load(folder, dtypes)
+        return load(folder, domains(settings), given_params(settings))
     except RulebookError as error:
         fail(str(error))
+
+
+def domains(settings: Settings) -> dict[str, pl.DataType]:
+    """What rules may name under these settings: each signal's type, with its closed set where it has one."""
+    return {name: signal.domain for name, signal in catalogue(terms_of(settings)).items()}
+
+
+def given_params(settings: Settings) -> dict[str, str]:
+    """What sentences may name that only the settings know."""
+    return {"currency": settings.money.currency}
 
 
 def read_mapping(settings: Settings, name: str | None) -> Mapping | None:

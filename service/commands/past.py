@@ -1,6 +1,6 @@
 """The commands over usage files, without a broker: `windows`, `bootstrap` and `rules backtest`."""
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +39,9 @@ def windows(  # noqa: PLR0913 - the options of a command are its parameters
     settings_file: SettingsFile = None,
     json_output: AsJson = False,
 ) -> None:
-    """Write every subscriber's sums for every window as of a day, by the same core that runs live.
+    """Write every subscriber's windows as of a day.
+
+    The sums are made by the same core that runs live.
 
     Example: churn-warning windows usage.parquet --mapping prepaid_monthly --as-of 2013-08-31 --out windows.parquet
     """
@@ -50,6 +52,7 @@ def windows(  # noqa: PLR0913 - the options of a command are its parameters
         answer = write_windows(source, as_of.date(), out, config, lambda pieces: watched(pieces, "Summing"))
     except (FileError, SettingsError) as error:
         fail(str(error))
+    _note_silence(as_of.date(), str(answer["last_day"]))
     finish(answer, f"The windows of {answer['subscribers']:,} subscribers are in {out}.", as_json=json_output)
 
 
@@ -71,7 +74,9 @@ def bootstrap(  # noqa: PLR0913 - the options of a command are its parameters
     settings_file: SettingsFile = None,
     json_output: AsJson = False,
 ) -> None:
-    """Load history before day one: a file's usage becomes each shard's first snapshot; refuses a store in use.
+    """Load history before day one.
+
+    A file's usage becomes each shard's first snapshot; a store in use is refused.
 
     Examples: churn-warning bootstrap usage.parquet --mapping prepaid_monthly --profiles profiles.parquet;
     churn-warning bootstrap days/ --aggregates --profiles profiles.parquet
@@ -112,7 +117,9 @@ def backtest(  # noqa: PLR0913 - the options of a command are its parameters
     settings_file: SettingsFile = None,
     json_output: AsJson = False,
 ) -> None:
-    """Try the rules on the past: who was warned at the close of a day, and how many of them left.
+    """Try the rules on the past.
+
+    Who was warned at the close of a day, and how many of them left.
 
     Example: churn-warning rules backtest usage.parquet --mapping prepaid_monthly --labels churn_sept --as-of 2013-08-31
     """
@@ -126,7 +133,14 @@ def backtest(  # noqa: PLR0913 - the options of a command are its parameters
         tried = judge(question, rulebook, config_of(settings, rulebook), lambda pieces: watched(pieces, "Judging"))
     except (FileError, SettingsError) as error:
         fail(str(error))
+    _note_silence(as_of.date(), str(tried.last_day))
     finish(tried.plain(), _table(tried.plain(), tried.labelled, tried.leavers), as_json=json_output)
+
+
+def _note_silence(as_of: date, last_day: str) -> None:
+    """A day beyond the file makes everybody look silent; who asks for it should know."""
+    if last_day < str(as_of):
+        typer.echo(f"The file's last event is of {last_day}: until {as_of} everybody counts as silent.", err=True)
 
 
 def _table(scores: dict[str, dict[str, Any]], labelled: int, leavers: int) -> str:

@@ -43,10 +43,14 @@ def replay(  # noqa: PLR0913 - the options of a command are its parameters
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
-    """Send a usage file's events to the usage topic, in order of time, and end the feed.
+    """Send a usage file's events to the usage topic.
+
+    They are sent in order of time, and then the feed is ended, so that a service with clock: log closes the days.
 
     Example: churn-warning replay usage.parquet --mapping prepaid_monthly
     """
+    if through is not None and not close:
+        fail("--through and --no-close exclude each other: a day to close up to, or none")
     settings = read_settings(settings_file)
     clock = SystemClock()
     begun_s = clock.elapsed_s()
@@ -54,6 +58,8 @@ def replay(  # noqa: PLR0913 - the options of a command are its parameters
         usage = read_usage(Source(file, read_mapping(settings, mapping)))
         days = _days(usage.events, settings.time.zone)
         last = through.date() if through else days[1]
+        _note_odd_day(last, days)
+        _note_late(settings, days[1], clock)
         asyncio.run(_send(settings, portions(usage.events, speed), last if close else None, clock))
     except (FileError, BrokerMissing, UnfitError, Lost) as error:
         fail(str(error))
@@ -75,6 +81,30 @@ def _days(events: pl.DataFrame, zone: str) -> tuple[date, date]:
         raise FileError("the file tells no event with a time")
     first, last = local_days(np.array([times.min(), times.max()]), zone).tolist()
     return to_date(first), to_date(last)
+
+
+def _note_odd_day(through: date, days: tuple[date, date]) -> None:
+    """Closing before the file begins closes nothing of it, after its end makes everybody silent."""
+    first, last = days
+    if through < first:
+        typer.echo(
+            f"--through {through} lies before the file's first event of {first}: no day of it is closed.", err=True
+        )
+    elif through > last:
+        typer.echo(f"The file's last event is of {last}: until {through} everybody counts as silent.", err=True)
+
+
+def _note_late(settings: Settings, last: date, clock: Clock) -> None:
+    """Under `wall` the days of an old file are closed already; that is said beforehand."""
+    time = settings.time
+    horizon = max(time.late_days, time.late_days_roaming, *time.late_days_by_type.values())
+    today = to_date(int(local_days(np.array([clock.now_us()]), time.zone)[0]))
+    if time.clock == "wall" and (today - last).days > horizon:
+        typer.echo(
+            f"The file ends on {last}, beyond every late horizon: under CHURN_TIME__CLOCK=wall all of it "
+            "comes too late. For days of the past set log, for the service as well.",
+            err=True,
+        )
 
 
 async def _send(settings: Settings, paced: Iterator[Portion], through: date | None, clock: Clock) -> None:

@@ -24,7 +24,9 @@ def run(
         Path | None, typer.Option("--settings", help="Settings file; CHURN_SETTINGS_FILE if absent.")
     ] = None,
 ) -> None:
-    """Run the service: usage events in, warnings and orders out, HTTP beside; SIGTERM or Ctrl-C stops it in order.
+    """Run the service until it is told to stop.
+
+    Usage events in, warnings and orders out, HTTP beside; SIGTERM or Ctrl-C stops it in order.
 
     Example: CHURN_KAFKA__BOOTSTRAP_SERVERS=broker:9092 churn-warning run
     """

@@ -35,7 +35,9 @@ def simulate(  # noqa: PLR0913 - the options of a command are its parameters
     rules: Annotated[Path, typer.Option(envvar="CHURN_RULES__FOLDER", help="The rules folder.")] = Path("rules"),
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
-    """Make a city: its subscribers' events in a file, and who was made to leave, when and why, in another beside it.
+    """Make a simulated city's events as a file.
+
+    Who was made to leave, when and why, is in another file beside it.
 
     Example: churn-warning simulate --profile demo --subscribers 2000 --days 120 --seed 7 --out events.ndjson
     """

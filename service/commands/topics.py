@@ -11,6 +11,7 @@ from service.commands.console import NO, fail, finish
 from service.commands.context import read_settings
 from service.kafka.connection import BrokerMissing
 from service.kafka.topics import TopicProblem, check_topics, create_topics
+from service.settings import Settings
 
 topics = typer.Typer(help="Make and check the topics on the broker.", no_args_is_help=True)
 
@@ -22,21 +23,35 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as t
 
 @topics.command()
 def create(*, settings_file: SettingsFile = None, json_output: AsJson = False) -> None:
-    """Make the topics that are missing, with the configuration each needs; those that are there stay as they are.
+    """Make the topics that are missing.
+
+    Each gets the configuration it needs; those that are there stay as they are, and status 1 says that one of them
+    does not fit.
 
     Example: CHURN_TOPICS__PARTITIONS=24 churn-warning topics create
     """
     settings = read_settings(settings_file)
     try:
-        made = asyncio.run(create_topics(settings.kafka, specs_of(settings), settings.topics.replication))
+        made, problems = asyncio.run(_made_and_checked(settings))
     except (BrokerMissing, TopicProblem) as error:
         fail(str(error))
-    finish({"made": made}, f"Made {', '.join(made)}." if made else "All topics are there.", as_json=json_output)
+    told = [f"Made {', '.join(made)}."] if made else [] if problems else ["All topics are there, as they must be."]
+    finish({"made": made, "problems": problems}, "\n".join([*told, *problems]), as_json=json_output)
+    if problems:
+        raise typer.Exit(NO)
+
+
+async def _made_and_checked(settings: Settings) -> tuple[list[str], list[str]]:
+    specs = specs_of(settings)
+    made = await create_topics(settings.kafka, specs, settings.topics.replication)
+    return made, await check_topics(settings.kafka, specs)
 
 
 @topics.command()
 def check(*, settings_file: SettingsFile = None, json_output: AsJson = False) -> None:
-    """Say what is missing or unfit, with the remedy; status 1 if anything is.
+    """Say which topics are missing or unfit, and the remedy.
+
+    Status 1 if any is.
 
     Example: churn-warning topics check
     """

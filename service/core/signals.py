@@ -27,6 +27,12 @@ class Signal(NamedTuple):
     unit: str
     meaning: str
     null_when: str = "never"
+    among: tuple[str, ...] = ()  # all the values there can be, where that is a closed set
+
+    @property
+    def domain(self) -> pl.DataType:
+        """The type with the closed set, so that a rule cannot compare with what never is."""
+        return pl.Enum(self.among) if self.among else self.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,7 @@ _OTHERS: Mapping[str, tuple[Signal, pl.Expr]] = {
         Signal(_F64, "ratio", "how far the latest bill fell below its baseline", "there is no positive baseline"),
         _drop(pl.col("bill_last"), _BILL_BASELINE),
     ),
-    "status": (Signal(_STR, "", "account status; normal if never told"), pl.col("status")),
+    "status": (Signal(_STR, "", "account status; normal if never told", among=STATUSES), pl.col("status")),
     "days_in_status": (
         Signal(_I32, "days", "days since the status began", "no status was ever told"),
         _TODAY - _known_day("status_since"),
@@ -138,12 +144,12 @@ _OTHERS: Mapping[str, tuple[Signal, pl.Expr]] = {
         _TODAY - pl.col("unlinked_day"),
     ),
     "unlinked_reason": (
-        Signal(_STR, "", "why the last bundle went: cancelled, lapsed or replaced", "days_unlinked is null"),
+        Signal(_STR, "", "why the last bundle went", "days_unlinked is null", ("cancelled", "lapsed", "replaced")),
         pl.col("unlinked_reason"),
     ),
     "ever_bundled": (Signal(_BOOL, "", "ever held a bundle"), pl.col("ever_bundled").fill_null(value=False)),
     "porting": (
-        Signal(_STR, "", "number portability: none, queried, code_issued, requested or ported"),
+        Signal(_STR, "", "number portability: how far it is", among=PORTING),
         pl.col("porting"),
     ),
     "days_since_porting": (
@@ -162,10 +168,13 @@ _OTHERS: Mapping[str, tuple[Signal, pl.Expr]] = {
             "manager": "account manager",
             "plan": "plan",
             "vip_level": "VIP level",
-            "device_generation": "generation of the handset",
             "forwarding_network": "network calls are forwarded to",
         }.items()
     },
+    "device_generation": (
+        Signal(_STR, "", "generation of the handset", "unknown", ("2g", "3g", "4g", "5g")),
+        pl.col("device_generation"),
+    ),
     **{
         f"consent_{channel}": (
             Signal(_BOOL, "", f"consent to be contacted by {channel}", "never told"),

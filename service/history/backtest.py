@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from service.core.calendar import to_day
+from service.core.calendar import to_date, to_day
 from service.core.episodes import OPEN
 from service.core.events import CHANNELS
 from service.core.rules import SEVERITIES, Rulebook
@@ -45,6 +45,7 @@ class Backtest:
     scores: dict[str, Score]
     labelled: int
     leavers: int
+    last_day: date | None = None  # of the file's events
 
     def plain(self) -> dict[str, dict[str, int | float | None]]:
         """The scores as JSON values."""
@@ -78,7 +79,8 @@ def backtest(question: Question, rulebook: Rulebook, config: Config, watch: Watc
         groups[name].add(subscriber_id)
     leavers = {who for who, has_left in labels.items() if has_left}
     scores = {name: score(warned & labels.keys(), leavers, len(labels)) for name, warned in groups.items()}
-    return Backtest(scores, len(labels), len(leavers))
+    last_day = None if past.last_day is None else to_date(past.last_day)
+    return Backtest(scores, len(labels), len(leavers), last_day)
 
 
 def read_labels(question: Question) -> dict[str, bool]:

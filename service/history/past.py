@@ -40,6 +40,7 @@ class Past:
     late: int = 0
     ignored: int = 0
     rejects: list[Reject] = field(default_factory=list)
+    last_day: int | None = None  # of all the events there were, also those after the day that was closed
 
 
 def live(events: pl.DataFrame, lot: Lot, watch: Watch = iter) -> Past:
@@ -74,6 +75,7 @@ def live_through(events: pl.DataFrame, lot: Lot, day: int, watch: Watch = iter) 
         begins = f"the first is of {to_date(int(days.min()))}" if days.len() else "there are none at all"  # type: ignore[arg-type]  # days are integers
         raise FileError(f"there are no events on or before {to_date(day)}; {begins}")
     close_through(past.state, lot.rulebook, day, "clock")
+    past.last_day = int(days.max())  # type: ignore[arg-type]  # days are integers
     return past
 
 

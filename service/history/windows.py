@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from service.core.calendar import to_day
+from service.core.calendar import to_date, to_day
 from service.core.measures import MEASURES
 from service.core.state import Config, State
 from service.history.files import FileError, Source, read_usage
@@ -25,7 +25,8 @@ def windows_of(state: State, windows_days: Sequence[int]) -> pl.DataFrame:
 def write_windows(source: Source, as_of: date, out: Path, config: Config, watch: Watch = iter) -> dict[str, int | str]:
     """Compute the windows of a usage file as of the close of a day, and write them as Parquet.
 
-    Returns: subscribers, events (in state), repeated, late, rejected (events), ignored, rows_rejected, out.
+    Returns: subscribers, events (in state), repeated, late, rejected (events), ignored, rows_rejected,
+    last_day (of the file's events), out.
     Raises: FileError.
     """
     usage = read_usage(source)
@@ -46,5 +47,6 @@ def write_windows(source: Source, as_of: date, out: Path, config: Config, watch:
         "rejected": len(past.rejects),
         "ignored": past.ignored,
         "rows_rejected": usage.rejects.height,
+        "last_day": str(to_date(past.last_day or 0)),
         "out": str(out),
     }

@@ -7,8 +7,9 @@ from itertools import pairwise
 import polars as pl
 
 from service.core.calendar import to_day
-from service.core.events import FIELDS
+from service.core.events import CHANNELS, FIELDS, STATUSES
 from service.core.rules import SEVERITIES, Holiday, Offer, Order, Roll, Rule, SegmentBands
+from service.core.signals import windows_of
 from service.rulebook.documents import Document
 from service.rulebook.formats import CALENDAR, LIST, PARAMS, RULE, SEGMENTS
 from service.rulebook.language import Compiled
@@ -19,6 +20,18 @@ from service.rulebook.walk import Scalar
 
 Signals = Mapping[str, pl.DataType]
 Params = Mapping[str, Scalar]
+
+# Fields of events whose values are a closed set, as the contract has them.
+CLOSED: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("subscriber.status", "status"): STATUSES,
+    ("consent.changed", "channel"): CHANNELS,
+    ("bundle.unlinked", "reason"): ("cancelled", "lapsed", "replaced"),
+    ("charge", "kind"): ("recurring", "usage", "vas", "one_off", "refund"),
+    ("quota", "measure"): ("voice", "data", "sms"),
+    ("device.changed", "generation"): ("2g", "3g", "4g", "5g"),
+    ("usage.voice", "direction"): ("out", "in"),
+    ("usage.sms", "direction"): ("out", "in"),
+}
 
 
 def build_rule(document: Document, family: str, signals: Signals, params: Params) -> Rule:
@@ -31,10 +44,11 @@ def build_rule(document: Document, family: str, signals: Signals, params: Params
     orders = [
         (
             reader.text("orders", at, "channel"),
-            reader.expression("orders", at, "when", beside={"severity": pl.String()}),
+            reader.expression("orders", at, "when", beside={"severity": pl.Enum(SEVERITIES)}),
         )
         for at in range(len(reader.items("orders")))
     ]
+    _check_window(reader)
     why = reader.sentence_names("why")
     reader.sentence_names("avoid")
     numbers = reader.numbers(_names(when, *levels.values()) + why)
@@ -153,7 +167,24 @@ def _reader(document: Document, shape: Shape, signals: Signals, params: Params) 
 
 
 def _event_fields(on: tuple[str, ...]) -> dict[str, pl.DataType]:
-    return {f"event.{name}": dtype for event_type in on for name, dtype in FIELDS[event_type].items()}
+    """The fields a rule on these types may read; a closed set only where all types that have the field agree on it."""
+    fields: dict[str, pl.DataType] = {}
+    for event_type in on:
+        for name, dtype in FIELDS[event_type].items():
+            among = CLOSED.get((event_type, name))
+            domain = pl.Enum(among) if among else dtype
+            field = f"event.{name}"
+            fields[field] = domain if fields.get(field, domain) == domain else dtype
+    return fields
+
+
+def _check_window(reader: Reader) -> None:
+    """A window that is not configured has no signals, so that nothing can have been measured over it."""
+    days = _day_count(reader.text("window"))
+    known = sorted(windows_of(reader.signals))
+    if days and known and days not in known:
+        there = " | ".join(f"{one}d" for one in known)
+        reader.fault(("window",), f"window: none is of {days} days, expected {there} (CHURN_TIME__WINDOWS_DAYS)")
 
 
 def _names(*compiled: Compiled | None) -> list[str]:

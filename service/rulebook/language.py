@@ -35,9 +35,10 @@ def compile_expression(
 ) -> Compiled:
     """Compile SQL text over `signals` (name -> dtype; a record's field is called `event.<field>`).
 
-    `:name` stands for a parameter's value. The result has the kind `wants`. Meaning is SQL's: unknown (null) stays
-    unknown through comparisons; `/` is exact division and null where the divisor is zero; sums of whole numbers are
-    64 bits wide. Raises: LanguageError with all faults.
+    An Enum stands for texts of a closed set: a comparison with any other is a fault. `:name` stands for a parameter's
+    value. The result has the kind `wants`. Meaning is SQL's: unknown (null) stays unknown through comparisons; `/` is
+    exact division and null where the divisor is zero; sums of whole numbers are 64 bits wide.
+    Raises: LanguageError with all faults.
     """
     walk = Walk(signals, params)
     try:
@@ -51,12 +52,18 @@ def compile_expression(
         raise LanguageError(list(dict.fromkeys(walk.faults)))
     try:
         compiled = pl.sql_expr(tree.transform(_to_polars, signals, params).sql())
-        dtype = pl.DataFrame(schema={name: signals[name] for name in walk.names}).select(compiled.alias("it")).dtypes[0]
+        schema = {name: _stored(signals[name]) for name in walk.names}
+        dtype = pl.DataFrame(schema=schema).select(compiled.alias("it")).dtypes[0]
     except pl.exceptions.PolarsError as error:
         raise LanguageError([f"polars does not take it: {str(error).splitlines()[0]}"]) from error
     if kind_of(dtype) != wants:
         raise LanguageError([f"polars makes {dtype} of it, expected a {wants}"])
     return Compiled(compiled, tuple(walk.names), tuple(walk.params_read))
+
+
+def _stored(dtype: pl.DataType) -> pl.DataType:
+    """The type of a signal's column: a closed set of texts is known to rules, and stored as text."""
+    return pl.String() if isinstance(dtype, pl.Enum) else dtype
 
 
 def parameters_in(text: str) -> set[str]:

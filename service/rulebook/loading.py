@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 
@@ -20,6 +21,9 @@ SEGMENTS_FILE, PARAMS_FILE = "segments.yaml", "params.yaml"
 # Folders beside the rules that others read: usage mappings, simulated cities, tests of the rules.
 ELSEWHERE = ("mappings", "profiles", "tests")
 
+# What conditions and sentences may name without any file that gives it; a folder's own parameters go before it.
+GIVEN: Mapping[str, Scalar] = MappingProxyType({"currency": "CNY"})
+
 _HASH_DIGITS = 16
 _ID = "[a-z][a-z0-9_]*"
 
@@ -30,20 +34,24 @@ def default_folder() -> Path:
     return beside if beside.is_dir() else Path.cwd() / "rules"
 
 
-def load(folder: Path, catalogue: Mapping[str, pl.DataType]) -> Rulebook:
+def load(folder: Path, catalogue: Mapping[str, pl.DataType], given: Mapping[str, Scalar] = GIVEN) -> Rulebook:
     """Read a rules folder whose conditions are over the signals of `catalogue` (name -> dtype).
+
+    `given` are the parameters that the settings bring.
 
     Raises: RulebookError with every problem of every file.
     """
-    rulebook, problems = check(folder, catalogue)
+    rulebook, problems = check(folder, catalogue, given)
     if rulebook is None:
         raise RulebookError(problems)
     return rulebook
 
 
-def check(folder: Path, catalogue: Mapping[str, pl.DataType]) -> tuple[Rulebook | None, tuple[Problem, ...]]:
+def check(
+    folder: Path, catalogue: Mapping[str, pl.DataType], given: Mapping[str, Scalar] = GIVEN
+) -> tuple[Rulebook | None, tuple[Problem, ...]]:
     """The rulebook of a folder, or None and all its problems in order of file and line."""
-    reading = _Reading(catalogue)
+    reading = _Reading(catalogue, given)
     if not folder.is_dir():
         reading.problems.append(Problem(str(folder), 0, "no such folder; name the one that holds the rules"))
     else:
@@ -58,9 +66,9 @@ class _Reading:
     """What has been read of a folder so far."""
 
     catalogue: Mapping[str, pl.DataType]
+    params: Mapping[str, Scalar]
     problems: list[Problem] = field(default_factory=list)
     contents: dict[str, object] = field(default_factory=dict)
-    params: Mapping[str, Scalar] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)  # rule id -> file
     rules: list[Rule] = field(default_factory=list)
     rolls: list[Roll] = field(default_factory=list)
@@ -110,7 +118,7 @@ class _Reading:
         family = document.file.partition("/")[0]
         try:
             if document.file == PARAMS_FILE:
-                self.params = build_params(document)
+                self.params = {**self.params, **build_params(document)}
             elif document.file == SEGMENTS_FILE:
                 self.bands = build_bands(document, self.catalogue)
             elif family == CALENDARS:

@@ -30,12 +30,22 @@ def load_mapping(rules: Path, name: str) -> Mapping:
     Raises: RulebookError with all faults of the file.
     """
     folder = rules / FOLDER
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    known = mapping_names(rules)
     file = f"{FOLDER}/{name}.yaml"
     if name not in known:
         there = f"there are {', '.join(known)}" if known else f"{folder} has none"
         raise RulebookError([Problem(file, 0, f"there is no mapping {name}{suggest(name, known)} ({there})")])
-    return read_mapping((folder / f"{name}.yaml").read_text(encoding="utf-8"), name, file)
+    try:
+        text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise RulebookError([Problem(file, 0, f"cannot be read: {reason}")]) from error
+    return read_mapping(text, name, file)
+
+
+def mapping_names(rules: Path) -> list[str]:
+    """The mappings of a rules folder."""
+    return sorted(path.stem for path in (rules / FOLDER).glob("*.yaml"))
 
 
 def read_mapping(text: str, name: str, file: str) -> Mapping:

@@ -56,7 +56,9 @@ def kind_of(dtype: pl.DataType) -> Kind | None:
     """The kind of a column's values, None for what the language does not speak of."""
     if dtype.is_numeric():
         return "number"
-    kinds: Mapping[type[pl.DataType], Kind] = {pl.Boolean: "boolean", pl.String: "text", pl.Date: "date"}
+    kinds: Mapping[type[pl.DataType], Kind] = {
+        pl.Boolean: "boolean", pl.String: "text", pl.Enum: "text", pl.Date: "date",
+    }  # fmt: skip
     return kinds.get(dtype.base_type())
 
 
@@ -110,7 +112,27 @@ class Walk:
         if isinstance(node, exp.In) and not node.expressions:
             self._fault(f"{_show(node)}: IN wants a list of values")
         self._agree(node, _operands(node))
+        self._check_values(_operands(node))
         return "boolean"
+
+    def _check_values(self, parts: list[exp.Expr]) -> None:
+        """What a signal of a closed set is compared with must be in the set; a slip would never hold, in silence."""
+        for column in (part for part in parts if isinstance(part, exp.Column)):
+            domain = self.signals.get(column.name if not column.table else f"{column.table}.{column.name}")
+            if not isinstance(domain, pl.Enum):
+                continue
+            known = domain.categories.to_list()
+            for said in filter(None, map(self._said, parts)):
+                if said not in known:
+                    near = suggest(said, known) or f"; expected {' | '.join(known)}"
+                    self._fault(f"{_show(column)} is never '{said}'{near}")
+
+    def _said(self, part: exp.Expr) -> str | None:
+        """The text that a literal or a parameter stands for."""
+        if isinstance(part, exp.Placeholder):
+            value = self.params.get(part.name.removeprefix(PARAMETER_MARK))
+            return value if isinstance(value, str) else None
+        return part.name if isinstance(part, exp.Literal) and part.is_string else None
 
     def _arithmetic(self, node: exp.Expr) -> Kind:
         for part in _operands(node):

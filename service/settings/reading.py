@@ -48,6 +48,8 @@ class Entry:
     default: str
     value: str
     meaning: str
+    unset: object = None  # the default and the value as JSON has them: numbers, lists, null
+    given: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +89,21 @@ def load(environ: Mapping[str, str], file: Path | None = None) -> Settings:
 def entries(settings: Settings | None = None) -> list[Entry]:
     """Every setting in the order of the sections, with the value it has in `settings` (default: its default)."""
     settings = settings or Settings()
-    return [
-        Entry(
-            name=f"{section}.{key}",
-            variable=_variable(section, key),
-            default=_shown(field.default),
-            value=_shown(getattr(getattr(settings, section), key)),
-            meaning=field.description or "",
+    told = []
+    for (section, key), field in _fields():
+        value = getattr(getattr(settings, section), key)
+        told.append(
+            Entry(
+                name=f"{section}.{key}",
+                variable=_variable(section, key),
+                default=_shown(field.default),
+                value=_shown(value),
+                meaning=field.description or "",
+                unset=_typed(field.default),
+                given=_typed(value),
+            )
         )
-        for (section, key), field in _fields()
-    ]
+    return told
 
 
 def _fields() -> Iterator[tuple[_Key, FieldInfo]]:
@@ -216,3 +223,14 @@ def _shown(value: object) -> str:
             return ",".join(f"{key}={part}" for key, part in value.items())
         case _:
             return str(value)
+
+
+def _typed(value: object) -> object:
+    """A value as JSON says it."""
+    match value:
+        case SecretStr() | Path():
+            return _shown(value)
+        case tuple():
+            return list(value)
+        case _:
+            return value

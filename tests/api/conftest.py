@@ -26,7 +26,7 @@ class Place:
 
 def make_place(limits: Limits, stream_wait_s: float = 2, desk: InMemoryDesk | None = None) -> Place:
     desk, clock = desk or InMemoryDesk(), ManualClock()
-    options = Options(most_streams=20, stream_wait_s=stream_wait_s, limits=limits, clock=clock)
+    options = Options(most_streams=20, stream_wait_s=stream_wait_s, acknowledge_wait_s=0.01, limits=limits, clock=clock)
     app = build_app(desk, desk.tail, rulebook(), Metrics("test", "log"), options)
     return Place(desk, clock, app)
 

@@ -8,6 +8,8 @@ from httpx import AsyncClient
 from tests.api.conftest import Place
 from tests.doubles.desk import row
 
+ACKNOWLEDGED = {"id": "e0001", "applied": True, "state": "acknowledged", "acknowledged_by": "m-07"}
+
 
 async def test_a_warning_says_all_that_acting_on_it_needs(place: Place, client: AsyncClient) -> None:
     place.desk.show(row(1))
@@ -85,7 +87,6 @@ async def test_filters_narrow(place: Place, client: AsyncClient, query: str, fou
     ("query", "named"),
     [
         ("severity=urgent", "severity"),
-        ("rul=silence", "rul"),
         ("since=2025-03-31", "since"),
         ("limit=0", "limit"),
         ("limit=1001", "limit"),
@@ -96,6 +97,30 @@ async def test_a_slip_in_a_filter_is_said_and_not_repeated(client: AsyncClient, 
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert f": {named}: " in answer.json()["detail"]
     assert query.split("=")[1] not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("rul=silence", "query: rul is unknown; did you mean rule?"),
+        ("colour=red", "query: colour is unknown; known are rule, severity, market, area, manager, since"),
+        ("rule=drop_voce", "rule: no rule has this name; did you mean drop_voice?"),
+        ("rule=x", "rule: no rule has this name; /v1/rules lists them"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/warnings", "/v1/warnings/stream"])
+async def test_a_name_that_is_not_known_is_answered_with_the_nearest(
+    client: AsyncClient, path: str, query: str, said: str
+) -> None:
+    answer = await client.get(f"{path}?{query}")
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert said in answer.json()["detail"]
+
+
+async def test_what_a_former_rule_raised_can_be_asked_for(place: Place, client: AsyncClient) -> None:
+    place.desk.show(row(1, rule="former"))
+    answer = await client.get("/v1/warnings?rule=former")
+    assert [warning["id"] for warning in answer.json()["warnings"]] == ["e0001"]
 
 
 async def test_pages_hold_every_warning_once_whatever_is_raised_meanwhile(place: Place, client: AsyncClient) -> None:
@@ -133,7 +158,7 @@ async def test_a_list_says_what_it_misses(place: Place, client: AsyncClient) -> 
 async def test_an_acknowledgement_is_applied(place: Place, client: AsyncClient) -> None:
     place.desk.show(row(1))
     answer = await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07", "note": "calling"})
-    assert (answer.status_code, answer.json()) == (200, {"id": "e0001", "applied": True, "state": "acknowledged"})
+    assert (answer.status_code, answer.json()) == (200, ACKNOWLEDGED)
     [told] = (await client.get("/v1/warnings?state=acknowledged")).json()["warnings"]
     assert told["acknowledged_by"] == "m-07"
     assert told["acknowledged_at"] is not None
@@ -146,11 +171,39 @@ async def test_saying_it_twice_is_written_once(place: Place, client: AsyncClient
     assert place.desk.written == [("e0001", "m-07", None)]
 
 
+async def test_what_somebody_else_holds_is_a_conflict_that_names_them(place: Place, client: AsyncClient) -> None:
+    place.desk.show(row(1))
+    await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07"})
+    answer = await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-08"})
+    assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
+    assert answer.json()["acknowledged_by"] == "m-07"
+    assert answer.json()["detail"] == "m-07 has taken the warning over already."
+    assert place.desk.written == [("e0001", "m-07", None)]
+
+
+async def test_of_two_at_once_the_first_holds_it(place: Place, client: AsyncClient) -> None:
+    place.desk.show(row(1))
+    place.desk.rival = "m-08"
+    answer = await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07"})
+    assert (answer.status_code, answer.json()["acknowledged_by"]) == (409, "m-08")
+
+
+async def test_a_broker_that_goes_silent_is_not_waited_for(place: Place, client: AsyncClient) -> None:
+    place.desk.show(row(1))
+    place.desk.is_silent = True
+    answer = await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "whether it was written is not known" in answer.json()["detail"]
+
+
 async def test_a_shard_that_lags_is_not_waited_for(place: Place, client: AsyncClient) -> None:
     place.desk.show(row(1))
     place.desk.lagging = {0, 1}
     answer = await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07"})
-    assert (answer.status_code, answer.json()) == (202, {"id": "e0001", "applied": False, "state": "raised"})
+    assert (answer.status_code, answer.json()) == (
+        202,
+        ACKNOWLEDGED | {"applied": False, "state": "raised", "acknowledged_by": None},
+    )
 
 
 @pytest.mark.parametrize("warning_id", ["nothing", "a%2Fb", "%F0%9F%99%82", "..%2F.."])

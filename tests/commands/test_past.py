@@ -1,4 +1,4 @@
-"""The command `bootstrap` takes events or aggregates, says what it loaded, and refuses in one sentence."""
+"""The commands over files: what they loaded or made, what is odd about it, and one sentence where they refuse."""
 
 import json
 from datetime import date
@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from service.__main__ import app as program
 from service.commands.past import bootstrap
 
 RULES = Path(__file__).parents[2] / "rules"
@@ -49,3 +50,15 @@ def test_what_cannot_be_is_one_sentence(days: Path) -> None:
     pl.read_parquet(days).rename({"voice": "voise"}).write_parquet(days)
     status, _, sentence = run(str(days), "--aggregates")
     assert (status, sentence) == (2, f"{days}: there is no measure voise; did you mean voice?; drop or rename it\n")
+
+
+def test_a_day_beyond_the_file_is_noted(tmp_path: Path) -> None:
+    event = {"id": "1", "type": "usage.sms", "subscriber_id": "a", "occurred_at": "2024-03-01T12:00:00Z", "count": 1}
+    (tmp_path / "own.ndjson").write_text(json.dumps(event))
+    words = ["windows", str(tmp_path / "own.ndjson"), "--out", str(tmp_path / "windows.parquet"), "--as-of"]
+    within = CliRunner().invoke(program, [*words, "2024-03-01"])
+    assert (within.exit_code, within.stderr) == (0, "")
+    beyond = CliRunner().invoke(program, [*words, "2024-03-09", "--json"])
+    assert beyond.exit_code == 0
+    assert json.loads(beyond.stdout)["last_day"] == "2024-03-01"
+    assert beyond.stderr == "The file's last event is of 2024-03-01: until 2024-03-09 everybody counts as silent.\n"

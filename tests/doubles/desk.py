@@ -139,6 +139,8 @@ class InMemoryDesk:
     lagging: set[int] = field(default_factory=set)
     broker: bool = True
     live: bool = True
+    is_silent: bool = False  # the broker is thought to be there, and never answers
+    rival: str | None = None  # whose acknowledgement is written just before the next
     written: list[tuple[str, str, str | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -191,6 +193,8 @@ class InMemoryDesk:
         del wait_s  # nothing here needs time
         if not self.broker:
             raise Lost("no broker")
+        if self.is_silent:
+            await asyncio.Event().wait()
         self.written.append((episode_id, by, note))
         line = self.rows[episode_id]
         if self.partition(line["subscriber_id"]) in self.lagging:
@@ -201,7 +205,7 @@ class InMemoryDesk:
             | {
                 "transition": "acknowledged",
                 "state": "acknowledged",
-                "acknowledged_by": by,
+                "acknowledged_by": self.rival or by,
                 "acknowledged_us": changed_us,
                 "changed_us": changed_us,
             }

@@ -8,7 +8,8 @@ import polars as pl
 
 from service.core.signals import catalogue
 
-SIGNALS: Mapping[str, pl.DataType] = {name: signal.dtype for name, signal in catalogue().items()}
+SIGNALS: Mapping[str, pl.DataType] = {name: signal.domain for name, signal in catalogue().items()}
+STORED: Mapping[str, pl.DataType] = {name: signal.dtype for name, signal in catalogue().items()}
 
 RULE = dedent("""\
     version: 1

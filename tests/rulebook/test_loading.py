@@ -55,6 +55,16 @@ def test_shared_parameters_give_way_to_the_rules_own(tmp_path: Path) -> None:
     assert rule.params == {"drop": 0.3, "calm": 7}
 
 
+def test_the_currency_of_sentences_is_the_settings_unless_the_folder_says_otherwise(tmp_path: Path) -> None:
+    text = RULE.replace("by {spend_30d_drop:percent}.", "to {spend_30d:money} {currency}.", 1)
+    files = {"drops/spend_drop.yaml": text}
+    (rule,) = load(make_folder(tmp_path, files), SIGNALS, {"currency": "EUR"}).rules
+    assert rule.params == {"drop": 0.3, "currency": "EUR"}
+    assert rule.why["en"] == "Spend fell to {spend_30d:money} {currency}."
+    (rule,) = load(make_folder(tmp_path, {**files, "params.yaml": "{currency: yuan}"}), SIGNALS).rules
+    assert rule.params["currency"] == "yuan"
+
+
 def test_the_hash_is_of_what_files_say_and_of_all_they_say(tmp_path: Path) -> None:
     def hash_of(name: str, text: str, params: str = "{high: 1}") -> str:
         files = {"drops/spend_drop.yaml": text, "params.yaml": params}

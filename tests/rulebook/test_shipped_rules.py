@@ -7,9 +7,10 @@ import pytest
 
 from service.core.events import FIELDS
 from service.core.rules import Rule, Rulebook
-from service.core.sentences import UNKNOWN, render
+from service.core.sentences import UNKNOWN, placeholders, render
+from service.core.signals import catalogue
 from service.rulebook.loading import default_folder, load
-from tests.rulebook.folders import SIGNALS
+from tests.rulebook.folders import SIGNALS, STORED
 
 # A content subscriber of modest value, about whom no rule has anything to say.
 CONTENT: dict[str, Any] = {
@@ -160,7 +161,7 @@ def rule_named(rulebook: Rulebook, name: str) -> Rule:
 
 def frame_of(rule: Rule, told: dict[str, Any]) -> pl.DataFrame:
     """One line with all signals, and the fields of the rule's event types."""
-    schema = {**SIGNALS, **{f"event.{name}": dtype for on in rule.on for name, dtype in FIELDS[on].items()}}
+    schema = {**STORED, **{f"event.{name}": dtype for on in rule.on for name, dtype in FIELDS[on].items()}}
     assert set(told) <= set(schema)
     return pl.DataFrame([{**dict.fromkeys(schema), **CONTENT, **told}], schema=schema)
 
@@ -243,6 +244,20 @@ def test_sentences_are_whole_in_both_languages(rulebook: Rulebook) -> None:
             said = render(template, {**rule.params, **known})
             assert UNKNOWN not in said.replace(" – ", "")  # noqa: RUF001 - the dash of what is unknown
             assert "{" not in said
+
+
+# Required by the contract, told by the status itself, and part of the drop.
+SURELY_TOLD = {("group_left", "event.group_id"), ("reactivated", "days_in_status"), ("bill_drop", "bill_last")}
+
+
+def test_no_sentence_names_what_may_be_unknown(rulebook: Rulebook) -> None:
+    known = {name for name, signal in catalogue().items() if signal.null_when == "never"}
+    holding = {name: told for name, told, severity, _ in CASES if severity is not None}
+    for rule in rulebook.rules:
+        named = {name for template in rule.why.values() for name, _ in placeholders(template)} - rule.params.keys()
+        for name in sorted(named - known):
+            untold = frame_of(rule, holding[rule.id] | {name: None})
+            assert (rule.id, name) in SURELY_TOLD or not is_true(untold, rule.when), f"{rule.id} may not know {name}"
 
 
 def test_the_list_of_the_never_bundled(rulebook: Rulebook) -> None:
