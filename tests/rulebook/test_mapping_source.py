@@ -145,3 +145,26 @@ def test_parts_of_a_key_cannot_run_into_each_other() -> None:
 def test_a_file_without_a_column_cannot_be_read(rows: dict[str, list[object]], sentence: str) -> None:
     with pytest.raises(RowsError, match=sentence.replace("?", r"\?")):
         expand(read(GOOD), pl.DataFrame(rows))
+
+
+def test_local_times_of_a_file_in_the_hour_of_a_clock_change_cost_only_the_row_that_cannot_be() -> None:
+    times = [datetime(2024, 3, 31, 2, 30), datetime(2024, 10, 27, 2, 30), datetime(2024, 7, 1)]  # noqa: DTZ001 - naive
+    rows = pl.DataFrame({"who": ["gap", "twice", "once"], "began": times, "day": ["2024-07-01"] * 3})
+    expanded = expand(read(GOOD.replace("seconds > 60", "seconds IS NULL")), rows)
+    assert expanded.rejects["row"].to_list() == [0]
+    voices = expanded.events.filter(type="usage.voice").select("subscriber_id", "occurred_us").rows()
+    assert voices == [("once", 1_719_784_800_000_000), ("twice", 1_729_989_000_000_000)]
+
+
+def test_ids_that_a_file_holds_as_bytes_are_text_where_they_can_be() -> None:
+    rows = pl.DataFrame({"who": [b"a", b"\xff", b"b"], "began": "01.07.2024 10:00", "day": ["2024-07-01"] * 3})
+    expanded = expand(read(GOOD), rows)
+    assert expanded.rejects.rows() == [(1, "who is b'\\xff', expected text")]
+    assert set(expanded.events["subscriber_id"]) == {"a", "b"}
+
+
+def test_a_number_beyond_all_floats_is_rejected() -> None:
+    line = b'{"who":"a","began":"01.07.2024 10:00","day":"2024-07-01","call":{"seconds":%s}}'
+    good, bad = expand_values(read(GOOD))([line % b"61", line % (b"9" * 350)])
+    assert isinstance(good, list)
+    assert isinstance(bad, str)
