@@ -59,6 +59,14 @@ def assert_complains(environ: Mapping[str, str], *sentences: str) -> None:
             ("CHURN_TIME__LATE_DAYS_BY_TYPE names chrge, which is no event type; did you mean charge?",),
         ),
         ({"CHURN_RULES__FOLDER": "/nowhere"}, ("CHURN_RULES__FOLDER is '/nowhere', where there is no folder",)),
+        (
+            {"CHURN_TIME__KEEP_DAYS": "50"},
+            ("CHURN_TIME__KEEP_DAYS is 50, but must be at least 65, the days that a record may be late",),
+        ),
+        (
+            {"CHURN_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:99999"},
+            ("No Kafka broker answers at 127.0.0.1:99999: start one",),
+        ),
         ({"CHURN_RULES__MAPPING": "prepaid"}, ("mappings/prepaid.yaml: there is no mapping prepaid",)),
         ({"CHURN_SNAPSHOTS__FOLDER": "/proc/none"}, ("CHURN_SNAPSHOTS__FOLDER is '/proc/none', where nothing can be",)),
     ],

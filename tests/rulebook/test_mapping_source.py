@@ -168,3 +168,33 @@ def test_a_number_beyond_all_floats_is_rejected() -> None:
     good, bad = expand_values(read(GOOD))([line % b"61", line % (b"9" * 350)])
     assert isinstance(good, list)
     assert isinstance(bad, str)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("why: A test.", "why: &a [*a]", "2: anchors and aliases"),
+        ("why: A test.", "<<: {why: A test.}", "2: merge keys (<<) are not read"),
+        ("why: A test.", "why: " + "[" * 3000, "2: nested more than 32 deep"),
+        ('form: "%d.%m.%Y %H:%M"', "form: 5", "6: column began: form is how times are written"),
+        ('topic: "null"', 'topic: "null", is_x: 1', "complaint.opened has no field is_x"),
+        ("seconds > 60", "(" * 2000 + "true" + ")" * 2000, "10: is_long: nested too deeply"),
+        ("seconds > 60", "NOT " * 2000 + "true", "10: is_long: nested too deeply"),
+        ("zone: Europe/Berlin", "zone: localtime", "3: zone: there is no time zone localtime"),
+        ("  day: day", "  day: day\n  _row: day", "8: column _row: a name must not begin with _"),
+        (
+            "fields: { seconds: seconds }",
+            "constants: { seconds: 99999999999999999999 }",
+            "seconds: 99999999999999999999 is",
+        ),
+    ],
+)
+def test_what_no_reader_bears_is_a_sentence(old: str, new: str, told: str) -> None:
+    assert any(told in fault for fault in faults(GOOD.replace(old, new, 1)))
+
+
+def test_a_file_that_is_not_utf8_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "odd.yaml").write_bytes(b"\xff")
+    with pytest.raises(RulebookError, match=r"mappings/odd\.yaml: it is not UTF-8 text"):
+        load_mapping(tmp_path, "odd")
