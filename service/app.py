@@ -75,12 +75,13 @@ class Running:
 
 
 def config_of(settings: Settings, rulebook: Rulebook) -> Config:
-    """The core's terms. Raises: SettingsError where a late horizon is set for a type that is no event's."""
+    """The core's terms. Raises: SettingsError where the time's settings fit neither the events nor the rules."""
     time = settings.time
     for event_type in time.late_days_by_type:
         if event_type not in FIELDS:
             known = suggest(event_type, FIELDS)
             raise SettingsError(f"CHURN_TIME__LATE_DAYS_BY_TYPE names {event_type}, which is no event type{known}")
+    _check_keeping(settings, rulebook)
     return Config(
         zone=time.zone,
         windows_days=time.windows_days,
@@ -94,6 +95,24 @@ def config_of(settings: Settings, rulebook: Rulebook) -> Config:
         minor_digits=settings.money.minor_digits,
         bands=rulebook.bands,
     )
+
+
+def _check_keeping(settings: Settings, rulebook: Rulebook) -> None:
+    """An episode is kept until no late record can raise it again. Raises: SettingsError."""
+    time = settings.time
+    kept, rule = max(((rule.keep_for_days or 0, rule.id) for rule in rulebook.rules), default=(0, ""))
+    least = _longest_horizon(settings) + kept
+    if time.keep_days < least:
+        raise SettingsError(
+            f"CHURN_TIME__KEEP_DAYS is {time.keep_days}, but must be at least {least}, the days that a record may be "
+            f"late (CHURN_TIME__LATE_DAYS...) and that rule {rule} keeps a warning (keep_for) together, "
+            "else one could be raised twice: raise it, or lower those"
+        )
+
+
+def _longest_horizon(settings: Settings) -> int:
+    time = settings.time
+    return max(time.late_days, time.late_days_roaming, *time.late_days_by_type.values())
 
 
 def terms_of(settings: Settings) -> SignalTerms:
@@ -131,8 +150,7 @@ def store_of(settings: Settings, place: str | None = None, partitions: int | Non
 
 def specs_of(settings: Settings) -> tuple[TopicSpec, ...]:
     """The topics that these settings ask for."""
-    time = settings.time
-    horizon_days = max(time.late_days, time.late_days_roaming, *time.late_days_by_type.values())
+    horizon_days = _longest_horizon(settings)
     # Input outlives the late horizon and the oldest snapshot by a week in which somebody can notice.
     return Topics(settings.topics.prefix).specs(settings.topics.partitions, horizon_days + 7)
 

@@ -161,3 +161,41 @@ def test_the_names_of_tests_and_scripts_are_let_be() -> None:
 
 def test_every_setting_says_what_it_means() -> None:
     assert [entry.name for entry in entries() if len(entry.meaning) < 10] == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("CHURN_SNAPSHOTS__EVERY_MINUTES", "1" + "0" * 400, "must be at most 525600"),
+        ("CHURN_SNAPSHOTS__FOLDER", "a\0b", "must not hold the character NUL"),
+        ("CHURN_HTTP__HOST", "a\0b", "must"),
+        ("CHURN_HTTP__HOST", "é..b", "must be a host's name or address, such as 127.0.0.1"),
+        ("CHURN_RULES__FOLDER", "a" * 300, "must not have a part longer than 255 bytes"),
+        ("CHURN_KAFKA__FETCH_BYTES", "99999999999", "must be at most 2147483647"),
+        ("CHURN_KAFKA__FETCH_PARTITION_BYTES", "99999999999", "must be at most 2147483647"),
+        ("CHURN_KAFKA__TRANSACTION_TIMEOUT_MS", "3600000", "must be at most 900000"),
+        ("CHURN_TIME__ZONE", "localtime", "must be a time zone"),
+        ("CHURN_TIME__ZONE", "right/UTC", "must be a time zone"),
+        ("CHURN_TIME__ZONE", "Factory", "must be a time zone"),
+    ],
+)
+def test_what_no_run_bears_is_refused_when_it_is_read(variable: str, value: str, problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem) as error:
+        load({variable: value})
+    assert str(error.value).startswith(f"{variable} is ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("time:\n  <<: {zone: UTC}\n", r":2: merge keys \(<<\) are not read"),
+        ("<<: {time: {zone: UTC}}\n", r":1: merge keys \(<<\) are not read"),
+        ("time: &t\n  late_days: *t\n", ":1: anchors and aliases"),
+        ("[" * 3000, ":1: nested more than 32 deep"),
+    ],
+)
+def test_a_file_that_means_more_than_it_says_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=problem):
+        load({}, tmp_path / "s.yaml")

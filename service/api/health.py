@@ -36,13 +36,15 @@ class Health:
         )
         return router
 
-    def live(self) -> Response | Liveness:
+    # Coroutines, which wait for no thread: dozens of waiting lookups hold none of these up.
+
+    async def live(self) -> Response | Liveness:
         """503 once the process no longer makes progress and should be started again."""
         if self._desk.readiness()["live"]:
             return Liveness(live=True)
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The service makes no progress; start it again.")
 
-    def ready(self) -> Response | Readiness:
+    async def ready(self) -> Response | Readiness:
         """503 with the reason while shards are being restored, or the broker is lost."""
         said = self._desk.readiness()
         if said["ready"]:
@@ -55,6 +57,6 @@ class Health:
             missing=sorted(waiting),
         )
 
-    def metrics(self) -> Response:
+    async def metrics(self) -> Response:
         """All metrics of the process."""
         return Response(self._metrics.render(), media_type=CONTENT_TYPE)

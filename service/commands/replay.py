@@ -56,8 +56,11 @@ def replay(  # noqa: PLR0913 - the options of a command are its parameters
     begun_s = clock.elapsed_s()
     try:
         usage = read_usage(Source(file, read_mapping(settings, mapping)))
-        days = _days(usage.events, settings.time.zone)
+        latest_us = clock.now_us() + settings.time.future_tolerance_s * 1_000_000
+        days = _days(usage.events, settings.time.zone, latest_us)
         last = through.date() if through else days[1]
+        if last > to_date(int(local_days(np.array([latest_us]), settings.time.zone)[0])):
+            fail(f"--through {last} is yet to come, and no day is closed before its time: name an earlier one")
         _note_odd_day(last, days)
         _note_late(settings, days[1], clock)
         asyncio.run(_send(settings, portions(usage.events, speed), last if close else None, clock))
@@ -75,10 +78,12 @@ def replay(  # noqa: PLR0913 - the options of a command are its parameters
     finish(answer, sentence, as_json=json_output)
 
 
-def _days(events: pl.DataFrame, zone: str) -> tuple[date, date]:
+def _days(events: pl.DataFrame, zone: str, latest_us: int) -> tuple[date, date]:
+    """First and last local day of the events that can count: one that is dated later is no reason to close days."""
     times = events["occurred_us"].drop_nulls()
+    times = times.filter(times.is_between(0, latest_us))
     if times.is_empty():
-        raise FileError("the file tells no event with a time")
+        raise FileError("the file tells no event with a time, from 1970 to now")
     first, last = local_days(np.array([times.min(), times.max()]), zone).tolist()
     return to_date(first), to_date(last)
 

@@ -86,7 +86,11 @@ def _ending(file: Path) -> str:
         raise FileError(
             f"{file} has an ending that says nothing of its form: rename it to one of {', '.join(_ENDINGS)}"
         )
-    if not file.is_file():
+    try:
+        there = file.is_file()
+    except OSError as error:
+        raise FileError(f"{file} cannot be read: {error.strerror}") from error
+    if not there:
         near = suggest(file.name, (path.name for path in file.parent.glob("*"))) if file.parent.is_dir() else ""
         raise FileError(f"there is no file {file}{near}")
     return ending
@@ -111,7 +115,7 @@ def _own_events(lines: list[bytes]) -> pl.DataFrame:
     for line in lines:
         try:
             glance = decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):  # bad JSON, bad text; nesting without end
             glance = _Glance()
         seen.append({"at": glance.occurred_at, "subscriber_id": glance.subscriber_id, "type": glance.type})
     frame = pl.DataFrame(seen, schema=dict.fromkeys(("at", "subscriber_id", "type"), pl.String))

@@ -72,7 +72,7 @@ async def reach(settings: KafkaSettings) -> None:
         with _unlogged():
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 await client.bootstrap()
-    except (KafkaError, TimeoutError, OSError, ValueError) as error:
+    except (KafkaError, TimeoutError, OSError, ValueError, OverflowError) as error:
         raise BrokerMissing(
             f"No Kafka broker answers at {settings.bootstrap_servers}: "
             "start one (deploy/kafka), or correct CHURN_KAFKA__BOOTSTRAP_SERVERS and the settings of security beside it"

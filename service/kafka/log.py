@@ -12,6 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from service.kafka.batches import BatchReader
 from service.kafka.connection import client_options
+from service.kafka.names import allow_any_names
 from service.ports import Ends, Lost, Records, Truncated
 from service.settings import KafkaSettings
 
@@ -96,6 +97,7 @@ def reader(settings: KafkaSettings, isolation: str = "read_committed") -> Any:  
 
 async def started(consumer: Any) -> Any:  # noqa: ANN401 - aiokafka has no types
     """The consumer, started. Raises: Lost."""
+    allow_any_names()
     try:
         await consumer.start()
     except BaseException as error:

@@ -23,6 +23,7 @@ from service.settings import KafkaSettings
 _LOG = logging.getLogger(__name__)
 # The broker's limit is on a batch, about 1 MB by default: ours stay well below, one large message may go up to it.
 _BATCH_BYTES = 512 << 10
+_LOWER = "CHURN_KAFKA__TRANSACTION_TIMEOUT_MS must be at most the broker's transaction.max.timeout.ms"
 _STOP_WITHIN_S = 3.0
 _REFUSALS = (
     kafka.MessageSizeTooLargeError,
@@ -67,7 +68,9 @@ class KafkaPublisher:
             await producer.start()
         except (KafkaError, OSError) as error:
             await _stop(producer)
-            raise Lost(f"no transaction can be begun: {error}") from error
+            refused = isinstance(error, kafka.InvalidTransactionTimeout)
+            remedy = f"; {_LOWER}" if refused else ""
+            raise Lost(f"no transaction can be begun: {error}{remedy}") from error
         except BaseException:
             await _stop(producer)
             raise

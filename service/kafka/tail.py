@@ -12,6 +12,7 @@ from aiokafka.structs import TopicPartition
 from service.kafka.log import reader, started, stopped
 from service.ports import Alert, Lost, Truncated
 from service.settings import KafkaSettings
+from service.wire.records import is_text
 
 _LOG = logging.getLogger(__name__)
 _WAIT_MS = 250
@@ -78,9 +79,11 @@ class KafkaAlertTail:
 def _alert(record: Any) -> Alert | None:  # noqa: ANN401 - aiokafka has no types
     """None for what somebody else may have written there."""
     try:
-        headers = {name: value.decode() for name, value in record.headers}
+        headers = {name: (value or b"").decode() for name, value in record.headers if is_text(name)}
         data = orjson.loads(record.value or b"")
     except ValueError:
+        data = None
+    if not isinstance(data, dict):
         _LOG.warning("%s-%d@%d is no warning of ours", record.topic, record.partition, record.offset)
         return None
     return Alert(record.partition, record.offset, headers, data)

@@ -10,6 +10,7 @@ from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from service.rulebook.problems import Problem
+from service.settings.yaml_text import find_refusal
 
 Steps = tuple[str | int, ...]
 
@@ -40,7 +41,10 @@ class Document:
 def read_document(folder: Path, file: str) -> Document | Problem:
     """Read one YAML file of a rules folder; what cannot be read or is no YAML comes back as a problem."""
     try:
-        told = _reader().load((folder / file).read_text(encoding="utf-8"))
+        text = (folder / file).read_text(encoding="utf-8")
+        if (refused := find_refusal(text)) is not None:
+            return Problem(file, *refused)
+        told = _reader().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return Problem(file, mark.line + 1 if mark else 0, f"not YAML: {_said(error)}")

@@ -78,7 +78,7 @@ def _rule_makes_sense(value: dict[str, object], steps: Steps) -> Iterator[Fault]
 RULE = Fields(
     "one rule; its id is the file's name without .yaml",
     {
-        "version": Number("raised by one with each change of meaning", 1, is_whole=True),
+        "version": Number("raised by one with each change of meaning", 1, 9_999, is_whole=True),
         "owner": Text("the team that answers for the rule"),
         "status": Text("experimental rules are judged and never published", among=STATUSES),
         "kind": Text("risk, opportunity, or restricted by the regulator", among=KINDS),

@@ -1,5 +1,6 @@
 """Rows for a mapping: JSON records flattened by its paths, and file columns brought to its types; bad rows are told."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ _RAW: MappingOf[str, tuple[pl.DataType, frozenset[type]]] = {
 }
 _FIRST_INSTANT, _LAST_INSTANT = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _INTEGER_LIMIT = 2**63
+_NUMBER_LIMIT = int(sys.float_info.max)
 _MOST_SHOWN = 60  # characters of a value that is none
 
 Rejects = dict[int, str]
@@ -57,8 +59,8 @@ def rows_of_records(mapping: Mapping, records: Sequence[bytes]) -> tuple[pl.Data
     for at, record in enumerate(records):
         try:
             value = msgspec.json.decode(record)
-        except msgspec.DecodeError as error:
-            rejects[at] = f"the record is no JSON: {error}"
+        except (ValueError, RecursionError) as error:  # bad JSON, bad text; nesting without end
+            rejects[at] = f"the record is no JSON: {_told(error)}"
             continue
         if isinstance(value, dict):
             places.append(at)
@@ -73,12 +75,19 @@ def rows_of_records(mapping: Mapping, records: Sequence[bytes]) -> tuple[pl.Data
     return rows.with_columns(pl.Series(ROW, places, pl.Int64).gather(rows[ROW])), rejects
 
 
+def _told(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return "text is not UTF-8" if isinstance(error, UnicodeError) else str(error)
+
+
 def rows_of_frame(mapping: Mapping, frame: pl.DataFrame) -> tuple[pl.DataFrame, Rejects]:
     """A file's columns as rows (the mapping's columns and ROW), and why others are none.
 
     Raises: RowsError where a column is missing or of a type that cannot be meant.
     """
-    rows = frame.select(_column(mapping, column, frame) for column in mapping.columns)
+    texts = _texts(mapping, frame)
+    rows = texts.select(_column(mapping, column, texts) for column in mapping.columns)
     instants = [column.name for column in mapping.columns if column.type == "instant"]
     believable = pl.col(instants).is_between(_FIRST_INSTANT, _LAST_INSTANT)
     rows = rows.with_columns(pl.when(believable).then(pl.col(instants))) if instants else rows
@@ -98,6 +107,23 @@ def rows_of_frame(mapping: Mapping, frame: pl.DataFrame) -> tuple[pl.DataFrame, 
     return rows.filter(~pl.col(ROW).is_in(list(rejects))), rejects
 
 
+def _texts(mapping: Mapping, frame: pl.DataFrame) -> pl.DataFrame:
+    """A file in which text is no longer held as bytes; what is not UTF-8 becomes null."""
+    held = [column.name for column in mapping.columns if column.type == "text"]
+    held = [name for name in held if frame.schema.get(name) == pl.Binary]
+    try:
+        return frame.with_columns(pl.col(held).cast(pl.String))
+    except pl.exceptions.ComputeError:
+        return frame.with_columns(pl.Series(name, list(map(_text, frame[name])), pl.String) for name in held)
+
+
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def _column(mapping: Mapping, column: Column, frame: pl.DataFrame) -> pl.Expr:
     """A file's column as the mapping's type; what does not fit becomes null."""
     name = column.name
@@ -109,7 +135,7 @@ def _column(mapping: Mapping, column: Column, frame: pl.DataFrame) -> pl.Expr:
     if given == pl.String:
         return _parsed(mapping, column)
     if isinstance(given, pl.Datetime) and column.type == "instant":
-        zoned = pl.col(name) if given.time_zone else pl.col(name).dt.replace_time_zone(mapping.zone)
+        zoned = pl.col(name) if given.time_zone else _zoned(pl.col(name), mapping.zone)
         return zoned.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
     fits = given.is_numeric() if column.type in ("integer", "number") else given == column.dtype
     if column.type != "text" and not fits and given != pl.Null:
@@ -123,13 +149,17 @@ def _column(mapping: Mapping, column: Column, frame: pl.DataFrame) -> pl.Expr:
     return pl.col(name).cast(column.dtype, strict=False)
 
 
+def _zoned(local: pl.Expr, zone: str) -> pl.Expr:
+    """The instants of local times: the first of two, null for one that a clock change leaves out."""
+    return local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+
+
 def _parsed(mapping: Mapping, column: Column) -> pl.Expr:
     text = pl.col(column.name)
     match column.type:
         case "instant" if column.form is not None and "%z" not in column.form:
             local = text.str.to_datetime(column.form, time_unit="us", strict=False)
-            zoned = local.dt.replace_time_zone(mapping.zone, ambiguous="earliest", non_existent="null")
-            return zoned.dt.convert_time_zone("UTC")
+            return _zoned(local, mapping.zone).dt.convert_time_zone("UTC")
         case "instant":
             return text.str.to_datetime(column.form or _RFC_3339, time_unit="us", time_zone="UTC", strict=False)
         case "day":
@@ -173,6 +203,8 @@ def _fits(column: Column, value: object, allowed: frozenset[type]) -> bool:
         return value.is_integer() and abs(value) < _INTEGER_LIMIT
     if column.type == "integer" and type(value) is int:
         return -_INTEGER_LIMIT <= value < _INTEGER_LIMIT
+    if column.type == "number" and type(value) is int:
+        return -_NUMBER_LIMIT <= value <= _NUMBER_LIMIT
     return type(value) in allowed
 
 

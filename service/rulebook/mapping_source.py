@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from datetime import time
 from pathlib import Path
 from typing import Any, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 from ruamel.yaml import YAML
@@ -15,11 +14,14 @@ from service.core.events import FIELDS
 from service.rulebook.mapping_form import Column, ColumnType, Mapping, Spread, Take, Telling
 from service.rulebook.mapping_sql import ExpressionError, compile_sql
 from service.rulebook.problems import Problem, RulebookError, suggest
+from service.settings.yaml_text import find_refusal
+from service.settings.zones import is_zone
 
 FOLDER = "mappings"
 _KEYS = ("mapping", "why", "zone", "columns", "let", "reject", "subscriber", "key", "events")
 _COLUMN_KEYS = ("type", "optional", "path", "take", "form")
 _EVENT_KEYS = ("type", "name", "when", "at", "on", "spread", "time", "once", "fields", "constants")
+_LIMIT = 2**63
 _Node = CommentedMap | CommentedSeq
 _MONTHS = frozenset(("bill_month",))  # numbers in the core, 2013-06 in an event
 
@@ -37,9 +39,10 @@ def load_mapping(rules: Path, name: str) -> Mapping:
         raise RulebookError([Problem(file, 0, f"there is no mapping {name}{suggest(name, known)} ({there})")])
     try:
         text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise RulebookError([Problem(file, 0, f"cannot be read: {reason}")]) from error
+    except UnicodeDecodeError as error:
+        raise RulebookError([Problem(file, 0, "it is not UTF-8 text")]) from error
+    except OSError as error:
+        raise RulebookError([Problem(file, 0, f"cannot be read: {error.strerror}")]) from error
     return read_mapping(text, name, file)
 
 
@@ -53,6 +56,8 @@ def read_mapping(text: str, name: str, file: str) -> Mapping:
 
     Raises: RulebookError with all faults.
     """
+    if (refused := find_refusal(text)) is not None:
+        raise RulebookError([Problem(file, *refused)])
     try:
         document = YAML(typ="rt").load(text)
     except YAMLError as error:
@@ -156,9 +161,7 @@ def _mapping(sheet: _Sheet, document: CommentedMap, name: str) -> Mapping | None
 
 def _zone(sheet: _Sheet, document: CommentedMap) -> str:
     zone = str(document.get("zone", "UTC"))
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    if not is_zone(zone):
         sheet.fault(_line(document, "zone"), f"zone: there is no time zone {zone}; write one such as Asia/Shanghai")
     return zone
 
@@ -183,6 +186,10 @@ def _columns(sheet: _Sheet, document: CommentedMap) -> Iterable[Column]:
             sheet.fault(line, f"column {name}: take {take} (there are {', '.join(get_args(Take))})")
         elif (take is not None) != any(step.endswith("[]") for step in path):
             sheet.fault(line, f"column {name}: a path through a list (step[]) and `take` go together")
+        elif not isinstance(given.get("form", ""), str):
+            sheet.fault(line, f'column {name}: form is how times are written, such as "%d.%m.%Y", in quotes')
+        elif str(name).startswith("_"):
+            sheet.fault(line, f"column {name}: a name must not begin with _; choose another, and `path` leads to it")
         else:
             column = Column(str(name), kind, bool(given.get("optional", False)), path, take, given.get("form"))
             sheet.known[column.name] = column.dtype
@@ -206,7 +213,9 @@ def _lets(sheet: _Sheet, document: CommentedMap) -> Iterable[tuple[str, pl.Expr]
         sheet.fault(_line(document, "let"), "let: expected a block of names and SQL expressions")
         return
     for name in told:
-        if name in sheet.known:
+        if str(name).startswith("_"):
+            sheet.fault(_line(told, name), f"let: {name} must not begin with _; choose another name")
+        elif name in sheet.known:
             sheet.fault(_line(told, name), f"let: there is a column {name} already; choose another name")
         elif (made := sheet.sql(told, name)) is not None:
             yield str(name), made
@@ -315,7 +324,7 @@ def _constant(sheet: _Sheet, told: CommentedMap, field: str, wants: str) -> pl.E
         return pl.lit(str(value))
     if wants == "a flag" and isinstance(value, bool):
         return pl.lit(value)
-    if wants == "a whole number" and isinstance(value, int) and not isinstance(value, bool):
+    if wants == "a whole number" and type(value) is not bool and isinstance(value, int) and abs(value) < _LIMIT:
         return pl.lit(int(value), pl.Int64)
     sheet.fault(_line(told, field), f"{field}: {value!r} is no constant for {wants}")
     return None

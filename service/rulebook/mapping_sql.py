@@ -30,12 +30,15 @@ def compile_sql(text: str, columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr,
 
     Raises: ExpressionError.
     """
-    tree = _parse(text)
-    for node in tree.walk():
-        _refuse(node)
-    for column in tree.find_all(exp.Column):
-        if column.name not in columns:
-            raise ExpressionError(f"unknown column {column.name}{suggest(column.name, columns)}")
+    try:
+        tree = _parse(text)
+        for node in tree.walk():
+            _refuse(node)
+        for column in tree.find_all(exp.Column):
+            if column.name not in columns:
+                raise ExpressionError(f"unknown column {column.name}{suggest(column.name, columns)}")
+    except RecursionError as error:
+        raise ExpressionError("nested too deeply; split the expression into several with `let`") from error
     try:
         expression = pl.sql_expr(text)
         dtype = pl.LazyFrame(schema=dict(columns)).select(expression.alias("value")).collect_schema()["value"]

@@ -91,7 +91,7 @@ class Day:
 
     def faults(self, value: object, steps: Steps) -> Iterator[Fault]:
         """What is wrong with a value."""
-        if day_of(value) is None:
+        if not isinstance(value, str) or day_of(value) is None:
             yield steps, f"{_at(steps)}expected a date like 2026-02-15, found {_name(value)}"
 
     def schema(self) -> dict[str, object]:

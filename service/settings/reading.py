@@ -14,6 +14,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from service.settings.sections import Settings
+from service.settings.yaml_text import find_refusal
 
 PREFIX = "CHURN_"
 SETTINGS_FILE = "CHURN_SETTINGS_FILE"
@@ -136,6 +137,9 @@ def _from_file(file: Path, called_for_by: str, problems: list[str]) -> dict[_Key
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         problems.append(f"{called_for_by}: the settings file {file} cannot be read ({reason}): correct its name")
+        return {}
+    if (refused := find_refusal(text)) is not None:
+        problems.append(f"{file}:{refused[0]}: {refused[1]}")
         return {}
     try:
         data = YAML(typ="rt").load(text)

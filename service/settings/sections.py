@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -14,13 +13,36 @@ from pydantic import (
     model_validator,
 )
 
+from service.settings.zones import is_zone
+
+_LONGEST_NAME = 255  # of a file or folder, on every file system in use
+
 
 def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("must be a time zone of the IANA database, such as Asia/Shanghai") from error
+    if not is_zone(name):
+        raise ValueError("must be a time zone of the IANA database, such as Asia/Shanghai")
     return name
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold the character NUL")
+    return text
+
+
+def _path(path: Path) -> Path:
+    _without_nul(str(path))
+    if any(len(part.encode(errors="surrogateescape")) > _LONGEST_NAME for part in path.parts):
+        raise ValueError(f"must not have a part longer than {_LONGEST_NAME} bytes")
+    return path
+
+
+def _host(name: str) -> str:
+    try:
+        name.encode("idna")
+    except UnicodeError as error:
+        raise ValueError("must be a host's name or address, such as 127.0.0.1") from error
+    return _without_nul(name)
 
 
 def _windows(days: tuple[int, ...]) -> tuple[int, ...]:
@@ -47,7 +69,11 @@ def _paired(value: object) -> object:
 Days = Annotated[int, Field(ge=1, le=400)]
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(min_length=1)]
+Minutes = Annotated[int, Field(ge=1, le=525_600)]
+Bytes = Annotated[int, Field(ge=1, le=2**31 - 1)]  # as Kafka's protocol holds them
+Name = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
+File = Annotated[Path, AfterValidator(_path)]
+Host = Annotated[Name, AfterValidator(_host)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Windows = Annotated[tuple[Days, ...], BeforeValidator(_listed), AfterValidator(_windows), Field(min_length=1)]
 DaysByType = Annotated[dict[str, Days], BeforeValidator(_paired)]
@@ -84,13 +110,13 @@ class KafkaSettings(Section):
     )
     sasl_username: str | None = Field(default=None, description="User to log in as")
     sasl_password: SecretStr | None = Field(default=None, description="Password to log in with")
-    ssl_ca_file: Path | None = Field(
+    ssl_ca_file: File | None = Field(
         default=None, description="PEM file of the authority to trust; the system's where not set"
     )
-    ssl_certificate_file: Path | None = Field(
+    ssl_certificate_file: File | None = Field(
         default=None, description="PEM file of our certificate, where brokers ask for one"
     )
-    ssl_key_file: Path | None = Field(default=None, description="PEM file of our certificate's key")
+    ssl_key_file: File | None = Field(default=None, description="PEM file of our certificate's key")
     ssl_key_password: SecretStr | None = Field(default=None, description="Password of the key file")
     ssl_check_hostname: bool = Field(default=True, description="Whether a broker's certificate must bear its host name")
     session_timeout_ms: Milliseconds = Field(
@@ -103,14 +129,18 @@ class KafkaSettings(Section):
         default=30_000, description="Time workers have to join when shards are shared out"
     )
     request_timeout_ms: Milliseconds = Field(default=40_000, description="Time after which a request counts as lost")
-    transaction_timeout_ms: Milliseconds = Field(
-        default=30_000, description="Time after which the broker ends an open transaction"
+    transaction_timeout_ms: int = Field(
+        default=30_000,
+        ge=1,
+        le=900_000,
+        description="Time after which the broker ends an open transaction; at most its transaction.max.timeout.ms, "
+        "by default 900000",
     )
     retry_backoff_ms: Milliseconds = Field(default=20, description="Wait before a request is tried again")
     poll_records: Count = Field(default=50_000, description="Most records of one turn")
     poll_wait_ms: Milliseconds = Field(default=200, description="Longest wait for records that are not there yet")
-    fetch_bytes: Count = Field(default=64 << 20, description="Most bytes of one fetch from a broker")
-    fetch_partition_bytes: Count = Field(default=8 << 20, description="Most bytes of one partition in a fetch")
+    fetch_bytes: Bytes = Field(default=64 << 20, description="Most bytes of one fetch from a broker")
+    fetch_partition_bytes: Bytes = Field(default=8 << 20, description="Most bytes of one partition in a fetch")
     mirror_interval_ms: Milliseconds = Field(
         default=1_000, description="Shortest time between two commits of turns that say nothing"
     )
@@ -198,7 +228,7 @@ class MoneySettings(Section):
 class RuleSettings(Section):
     """The rulebook."""
 
-    folder: Path = Field(default=Path("rules"), description="Folder of the rulebook")
+    folder: File = Field(default=Path("rules"), description="Folder of the rulebook")
     mapping: str | None = Field(
         default=None,
         description="Mapping of usage events' fields to ours: a file's stem in mappings/ of the rules folder",
@@ -213,13 +243,13 @@ class SnapshotSettings(Section):
         description="Folder of the snapshots, on a disk that outlives the process, or an object store's URL such as "
         "s3://bucket/prefix, with its credentials in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION ...",
     )
-    cache_folder: Path = Field(
+    cache_folder: File = Field(
         default=Path("snapshots-cache"),
         description="Local folder in which lookups find usage of an object store's snapshots; those of a folder have "
         "it beside them",
     )
     every_records: Count = Field(default=2_000_000, description="A snapshot after this many records of a shard")
-    every_minutes: Count = Field(default=10, description="A snapshot after this many minutes, where anything changed")
+    every_minutes: Minutes = Field(default=10, description="A snapshot after this many minutes, where anything changed")
     keep: Count = Field(default=3, description="How many snapshots of a shard are kept")
 
 
@@ -234,7 +264,7 @@ class MemorySettings(Section):
 class HttpSettings(Section):
     """The HTTP interface: lookups, lists, live warnings, metrics, health."""
 
-    host: Name = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all")
+    host: Host = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all")
     port: int = Field(default=8080, ge=0, le=65_535, description="Port to listen on; 0 for any free one")
     acknowledge_wait_ms: Milliseconds = Field(
         default=2_000, description="How long an acknowledgement waits for its shard before it answers 202"

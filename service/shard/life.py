@@ -71,7 +71,7 @@ class Shard:
         self._looked_s = 0.0
         self._state = new_state(terms.config)
         self._outbox = Outbox(partition, world, terms, self._renew, self._has_time)
-        self._reports = Reports(terms)
+        self._reports = Reports(partition, world, terms)
         self._snapshots = Snapshots(partition, world, terms, self.display)
 
     # Asked by the worker, on its loop
@@ -334,5 +334,5 @@ class Shard:
         """Nothing of a former life is kept."""
         self._state = new_state(self._terms.config)
         self._outbox = Outbox(self.partition, self._world, self._terms, self._renew, self._has_time)
-        self._reports = Reports(self._terms)
+        self._reports = Reports(self.partition, self._world, self._terms)
         self._snapshots = Snapshots(self.partition, self._world, self._terms, self.display)

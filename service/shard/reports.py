@@ -13,10 +13,11 @@ from service.core.state import State
 from service.core.step import apply_feedback
 from service.core.turn import CONTACTS, LATE, Turn
 from service.ports import Record
-from service.shard.world import Terms
+from service.shard.world import Terms, World
 from service.wire.feedback import FEEDBACK, decode_feedback
-from service.wire.rejects import Reject
+from service.wire.rejects import Fault, Reject
 
+_BEYOND = "offset is beyond the end of the usage topic's partition"
 _CLOSED = pl.col("type") == "feed.closed"
 
 
@@ -50,7 +51,9 @@ class Due:
 class Reports:
     """Feedback records of one shard that were polled and have not taken effect yet."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, partition: int, world: World, terms: Terms) -> None:
+        self._partition = partition
+        self._world = world
         self._terms = terms
         self._frame = pl.DataFrame(schema=FEEDBACK)
         self._rejects: list[Reject] = []
@@ -63,11 +66,25 @@ class Reports:
         return self._done < self._end
 
     async def add(self, records: Sequence[Record], end: int) -> None:
-        """Records that were polled, and the position after them."""
+        """Records that were polled, and the position after them. Raises: Lost."""
         decoded = await asyncio.to_thread(decode_feedback, records, self._terms.intake)
-        self._frame = pl.concat([self._frame, decoded.frame])
+        beyond = await self._beyond(decoded.frame)
+        self._frame = pl.concat([self._frame, decoded.frame.filter(~pl.col("offset").is_in(beyond))])
         self._rejects += decoded.rejects
+        self._rejects += [Reject(one, Fault.INVALID, _BEYOND) for one in records if one.offset in beyond]
         self._end = end
+
+    async def _beyond(self, frame: pl.DataFrame) -> list[int]:
+        """Offsets of the ends of feeds that usage cannot reach: they would hold up all reports after them for ever.
+
+        Whoever ends a feed has written it before, so its end is there.
+        """
+        closed = frame.filter(_CLOSED)
+        if closed.is_empty():
+            return []
+        ends = await self._world.log.ends(self._terms.topics.usage, self._partition)
+        beyond: list[int] = closed.filter(pl.col("at_offset") > ends.high_watermark)["offset"].to_list()
+        return beyond
 
     def due(self, usage_cursor: int) -> Due | None:
         """What can take effect now that usage stands at a cursor; None where nothing can."""

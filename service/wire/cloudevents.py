@@ -7,7 +7,7 @@ from base64 import b64decode
 
 import msgspec
 
-from service.wire.records import Record
+from service.wire.records import Record, is_text
 from service.wire.rejects import Fault, UnreadableError
 
 STRUCTURED = b"application/cloudevents+json"
@@ -48,6 +48,8 @@ def unwrap(record: Record, *, fill: bool = True) -> bytes:
         raise UnreadableError(Fault.MALFORMED, "no value")
     if not record.headers:
         return record.value
+    if not all(is_text(name) for name, _ in record.headers):
+        raise UnreadableError(Fault.MALFORMED, "the name of a header is not UTF-8")
     headers = {name.lower(): value for name, value in record.headers}
     content_type = (headers.get("content-type") or b"").partition(b";")[0].strip().lower()
     if content_type == STRUCTURED:

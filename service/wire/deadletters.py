@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from service.wire.records import Message, Record
+from service.wire.records import Message, Record, is_text
 from service.wire.rejects import Fault, Reject
 
 # The names that Kafka Connect gives these headers, so that its tools can read them.
@@ -34,8 +34,8 @@ def dead_letter(reject: Reject, topic: str) -> Message:
         "exception.class.name": _EXCEPTIONS[reject.fault],
         "exception.message": reject.reason,
     }
-    # A letter that failed again says only why it failed last.
-    kept = tuple(header for header in record.headers if not header[0].startswith(_PREFIX))
+    # A letter that failed again says only why it failed last; a name that is no text cannot be sent.
+    kept = tuple(header for header in record.headers if is_text(header[0]) and not header[0].startswith(_PREFIX))
     added = tuple((_PREFIX + name, text.encode(errors="replace")) for name, text in told.items())
     return Message(topic, record.partition, record.key, record.value, kept + added)
 

@@ -125,12 +125,26 @@ def _map(records: Records, expand: Expand) -> _Draft:
             mapped.append(at)
         except UNREADABLE as error:
             draft.faults[at] = fault_of(error)
-    for at, pieces in zip(mapped, expand(values), strict=True):
+    for at, pieces in zip(mapped, _expanded(values, expand), strict=True):
         try:
             _take_pieces(draft, at, pieces)
         except UNREADABLE as error:
             draft.faults[at] = fault_of(error)
     return draft
+
+
+def _expanded(values: list[bytes], expand: Expand) -> list[list[bytes] | str]:
+    """What a mapping makes of values; one that makes it fail costs only itself: halves are tried until it is alone.
+
+    A mapping is an operator's own: a record that it cannot bear must not stop the shard, now and after every restart.
+    """
+    try:
+        return expand(values)
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - whatever an operator's expressions raise
+        if len(values) == 1:
+            return [f"the mapping fails: {type(error).__name__}"]
+        half = len(values) // 2
+        return _expanded(values[:half], expand) + _expanded(values[half:], expand)
 
 
 def _take_pieces(draft: _Draft, at: int, pieces: list[bytes] | str) -> None:

@@ -160,7 +160,16 @@ def _frame(reports: Sequence[tuple[Record, AnyReport]], rules: Intake, rejects: 
     stamps = pl.Series([record.timestamp_us for record, _ in reports], dtype=pl.Int64)
     early = ((times > stamps + rules.tolerance_us) & (stamps >= 0)).fill_null(value=False)
     future = f"dated more than {rules.tolerance_us // 1_000_000} s after the broker's time"
-    faults = ((Fault.INVALID, bad_time), (Fault.INVALID, bad_date), (Fault.FUTURE, (early, future)))
+    # Local days begin up to 14 hours before those of UTC.
+    tomorrow = pl.from_epoch(stamps + rules.tolerance_us, "us").dt.date().dt.offset_by("1d")
+    unlived = (through > tomorrow) & (stamps >= 0)
+    closes = (unlived.fill_null(value=False), "through is later than the day after the broker's time")
+    faults = (
+        (Fault.INVALID, bad_time),
+        (Fault.INVALID, bad_date),
+        (Fault.FUTURE, (early, future)),
+        (Fault.FUTURE, closes),
+    )
     for fault, (flags, reason) in faults:
         for at in np.flatnonzero(flags.to_numpy()).tolist():
             record = reports[at][0]

@@ -10,6 +10,11 @@ import numpy as np
 Headers = tuple[tuple[str, bytes], ...]
 
 
+def is_text(name: str) -> bool:
+    """Whether a header's name is UTF-8: what is none stands in it as lone surrogates ("surrogateescape")."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 class Record(NamedTuple):
     """A record as Kafka gave it."""
 

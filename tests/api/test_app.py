@@ -1,18 +1,21 @@
 """What holds for every address: problems, headers, OpenAPI, health, metrics, rules and lists."""
 
+import asyncio
 import logging
+import threading
 from typing import Any
 
 import polars as pl
 import pytest
-from httpx import AsyncClient
+from httpx import ASGITransport, AsyncClient
 from jsonschema import Draft202012Validator
 
 from service.api.examples import RECORD, WARNING
+from service.api.feed import Limits
 from service.api.headers import HEADERS
 from service.api.models import SubscriberRecord, SubscriberWarning
-from tests.api.conftest import Place
-from tests.doubles.desk import row
+from tests.api.conftest import Place, make_place
+from tests.doubles.desk import InMemoryDesk, row
 from tests.doubles.records import record
 
 
@@ -148,6 +151,35 @@ async def test_liveness_ends_with_progress(place: Place, client: AsyncClient) ->
     place.desk.live = False
     answer = await client.get("/livez")
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+
+
+async def test_lookups_that_wait_hold_no_question_about_health_up() -> None:
+    desk = Stuck()
+    place = make_place(Limits(), desk=desk)
+    async with (
+        AsyncClient(transport=ASGITransport(place.app), base_url="http://desk") as client,
+        asyncio.TaskGroup() as waiting,
+    ):
+        lookups = [waiting.create_task(client.get("/v1/subscribers/a")) for _ in range(60)]
+        try:
+            async with asyncio.timeout(10):
+                answers = [await client.get(path) for path in ("/livez", "/readyz", "/metrics")]
+        finally:
+            desk.free.set()
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert {lookup.result().status_code for lookup in lookups} == {404}
+
+
+class Stuck(InMemoryDesk):
+    """Lookups wait until they are freed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = threading.Event()
+
+    def subscriber(self, subscriber_id: str) -> dict[str, Any] | None:
+        assert self.free.wait(30)
+        return super().subscriber(subscriber_id)
 
 
 async def test_metrics_name_routes_and_never_paths(place: Place, client: AsyncClient) -> None:

@@ -59,6 +59,14 @@ def assert_complains(environ: Mapping[str, str], *sentences: str) -> None:
             ("CHURN_TIME__LATE_DAYS_BY_TYPE names chrge, which is no event type; did you mean charge?",),
         ),
         ({"CHURN_RULES__FOLDER": "/nowhere"}, ("CHURN_RULES__FOLDER is '/nowhere', where there is no folder",)),
+        (
+            {"CHURN_TIME__KEEP_DAYS": "50"},
+            ("CHURN_TIME__KEEP_DAYS is 50, but must be at least 65, the days that a record may be late",),
+        ),
+        (
+            {"CHURN_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:99999"},
+            ("No Kafka broker answers at 127.0.0.1:99999: start one",),
+        ),
         ({"CHURN_RULES__MAPPING": "prepaid"}, ("mappings/prepaid.yaml: there is no mapping prepaid",)),
         ({"CHURN_SNAPSHOTS__FOLDER": "/proc/none"}, ("CHURN_SNAPSHOTS__FOLDER is '/proc/none', where nothing can be",)),
     ],
@@ -129,6 +137,22 @@ def test_feeding_topics_that_are_not_there_is_refused_at_once(
     assert complaints(environment(kafka_bootstrap, unique, tmp_path), "replay", str(events)) == [
         f"The topics {unique}.usage.events, {unique}.churn.feedback are missing: churn-warning topics create"
     ]
+
+
+def test_an_event_of_the_far_future_makes_no_replay_close_days_to_come(
+    kafka_bootstrap: str, unique: str, tmp_path: Path
+) -> None:
+    events = tmp_path / "events.ndjson"
+    line = '{{"id":"1","type":"usage.data","subscriber_id":"a","occurred_at":"{}T00:00:00Z","bytes":1}}\n'
+    events.write_text("".join(map(line.format, ("2025-01-01", "2099-03-01", "2025-01-03"))))
+    environ = environment(kafka_bootstrap, unique, tmp_path)
+    answer(environ, "topics", "create")
+    assert answer(environ, "replay", str(events))["closed_through"] == "2025-01-03"
+    assert complaints(environ, "replay", str(events), "--through", "2099-03-01") == [
+        "--through 2099-03-01 is yet to come, and no day is closed before its time: name an earlier one"
+    ]
+    events.write_text(line.format("2099-03-01"))
+    assert complaints(environ, "replay", str(events)) == ["the file tells no event with a time, from 1970 to now"]
 
 
 def test_a_port_that_is_taken_and_a_count_of_partitions_that_is_not_the_topics_are_named(

@@ -51,6 +51,24 @@ def test_own_events_stay_in_the_order_of_the_file_and_bad_lines_among_them(tmp_p
     assert usage.events["subscriber_id"].to_list() == ["a", None, None, None, "a"]
 
 
+def test_lines_that_no_reader_takes_are_told_and_the_others_count(tmp_path: Path, postpaid: Mapping) -> None:
+    good = ROWS[:1].write_ndjson().encode()
+    (tmp_path / "a.ndjson").write_bytes(good + b"[" * 200_000 + b'\n{"user_id":"\xff"}\n')
+    usage = read_usage(Source(tmp_path / "a.ndjson", postpaid))
+    assert usage.events.height > 0
+    assert usage.rejects.rows() == [
+        (1, "the record is no JSON: nested too deeply"),
+        (2, "the record is no JSON: text is not UTF-8"),
+    ]
+    (tmp_path / "own.ndjson").write_bytes(b"[" * 200_000)
+    assert read_usage(Source(tmp_path / "own.ndjson", None)).events["subscriber_id"].to_list() == [None]
+
+
+def test_a_name_longer_than_any_file_s_is_a_sentence(tmp_path: Path, postpaid: Mapping) -> None:
+    with pytest.raises(FileError, match="cannot be read: File name too long"):
+        read_usage(Source(tmp_path / ("a" * 300 + ".csv"), postpaid))
+
+
 def test_bad_rows_are_told_by_their_place(tmp_path: Path, postpaid: Mapping) -> None:
     text = ROWS.write_csv().replace("80.25", "eighty", 1)
     (tmp_path / "a.csv").write_text(text)

@@ -1,7 +1,9 @@
 """Whole batches against `getmany` on a real Kafka, record by record: nobody can tell which of the two has read."""
 
 import asyncio
+import gzip
 import logging
+import struct
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
 from service.kafka import batches
@@ -133,6 +136,39 @@ async def test_another_version_of_the_client_is_read_record_by_record(
     assert [record.getMessage() for record in caplog.records if record.name == batches.__name__] == [
         f"records are read one by one: whole batches are not tested with aiokafka {aiokafka.__version__}"
     ]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+async def test_a_header_whose_name_is_not_utf8_costs_nothing(world: KafkaWorld, *, zipped: bool) -> None:
+    topic = await world.make_topic("one", 1)
+    async with producing(world, enable_idempotence=False) as producer:
+        batch = producer.create_batch()
+        for at in range(5):
+            headers = [("odd-name", b"1"), ("h", None)] if at == 2 else [("h", b"2")]
+            batch.append(key=b"k", value=f"v{at}".encode(), timestamp=1_700_000_000_000 + at, headers=headers)
+        batch._buffer = renamed(batch._build(), zipped=zipped)
+        await (await producer.send_batch(batch, topic, partition=0))
+        await producer.send_and_wait(topic, b"after", partition=0)
+    found = await same_both_ways(world, topic)
+    assert [record.value for record in found] == [b"v0", b"v1", b"v2", b"v3", b"v4", b"after"]
+    assert [record.timestamp_us for record in found[:5]] == [(1_700_000_000_000 + at) * 1000 for at in range(5)]
+    assert [record.headers for record in found[1:4]] == [
+        (("h", b"2"),),
+        (("odd-n\udcffm\udcfe", b"1"), ("h", None)),
+        (("h", b"2"),),
+    ]
+    assert [record.value for record in await same_both_ways(world, topic, 3)] == [b"v3", b"v4", b"after"]
+
+
+def renamed(built: bytes, *, zipped: bool) -> bytes:
+    """A batch in which "odd-name" is called something that no client of Python's would send."""
+    data = bytearray(built.replace(b"odd-name", b"odd-n\xffm\xfe"))
+    if zipped:
+        data[61:] = gzip.compress(data[61:])
+        struct.pack_into(">i", data, 8, len(data) - 12)
+        struct.pack_into(">h", data, 21, 1)
+    struct.pack_into(">I", data, 17, calc_crc32c(bytes(data[21:])))
+    return bytes(data)
 
 
 def producing(world: KafkaWorld, **options: Any) -> AIOKafkaProducer:

@@ -33,7 +33,9 @@ async def test_what_is_no_warning_of_ours_is_passed_over(kafka_bootstrap: str, u
     try:
         topic = await world.make_topic("warnings", 1)
         publisher = await world.publisher("p")
-        await publisher.publish([Message(topic, 0, b"k", b"{not json"), alert(topic, 0, "a")], {})
+        headless = Message(topic, 0, b"k", b"5", (("ce_id", None),))  # type: ignore[arg-type]  # as Kafka allows it
+        strange = [headless, Message(topic, 0, b"k", b"[]"), Message(topic, 0, b"k", b"[" * 100_000)]
+        await publisher.publish([Message(topic, 0, b"k", b"{not json"), *strange, alert(topic, 0, "a")], {})
         (found,) = await follow(KafkaAlertTail(world.settings, topic), {0: 0}, 1)
         assert found.data == {"n": "a"}
     finally:

@@ -108,9 +108,10 @@ def test_other_files_of_the_folder(tmp_path: Path) -> None:
 
 
 SPOILED = [
-    ("version: 1", "version: 0", "2: version: expected a whole number from 1, found 0"),
-    ("version: 1", "version: 1.5", "2: version: expected a whole number from 1, found 1.5"),
-    ("version: 1", "version: true", "2: version: expected a whole number from 1, found true"),
+    ("version: 1", "version: 0", "2: version: expected a whole number from 1 to 9999, found 0"),
+    ("version: 1", "version: 1.5", "2: version: expected a whole number from 1 to 9999, found 1.5"),
+    ("version: 1", "version: 99999999999", "2: version: expected a whole number from 1 to 9999, found 99999999999"),
+    ("version: 1", "version: true", "2: version: expected a whole number from 1 to 9999, found true"),
     (
         "status: stable",
         "status: stabel",
@@ -315,3 +316,26 @@ def test_no_folder_at_all(tmp_path: Path) -> None:
 def test_the_shipped_folder_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert (default_folder() / "segments.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("&a [*a]", "1: anchors and aliases (&name, *name) are not read: write the value where it belongs"),
+        (
+            RULE + "<<: {x: 1}\n",
+            f"{RULE.count(chr(10)) + 1}: merge keys (<<) are not read: write the keys where they belong",
+        ),
+        ("[" * 3000, "1: nested more than 32 deep"),
+        ("{a: " * 3000, "1: nested more than 32 deep"),
+    ],
+    ids=["itself", "merge", "deep list", "deep block"],
+)
+def test_what_could_mean_more_than_is_written_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    assert problems_of(tmp_path, {"a/b.yaml": text}) == [f"a/b.yaml:{reason}"]
+
+
+def test_a_date_without_its_dashes_is_told(tmp_path: Path) -> None:
+    text = "holidays: [{name: a, first: 20240301, last: 2024-03-02}]"
+    (problem,) = problems_of(tmp_path, {"a/b.yaml": RULE, "calendars/x.yaml": text})
+    assert problem == "calendars/x.yaml:1: holidays.0.first: expected a date like 2026-02-15, found 20240301"

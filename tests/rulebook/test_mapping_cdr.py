@@ -16,6 +16,11 @@ RECORDS = (ROOT / "tests" / "fixtures" / "cdr" / "records.jsonl").read_bytes().s
 LOCAL = ZoneInfo("Asia/Shanghai")
 RAT = {1: "3g", 2: "2g", 6: "4g", 51: "5g"}
 
+DATA = (
+    b'{"recordType":85,"servedIMSI":"1","chargingID":1,"recordOpeningTime":"2024-03-01T00:00:00Z","duration":%s,'
+    b'"listOfTrafficVolumes":[{"dataVolumeGPRSUplink":%s,"dataVolumeGPRSDownlink":1}]}'
+)
+
 Plain = tuple[str, datetime, str, tuple[tuple[str, Any], ...]]
 
 
@@ -125,6 +130,11 @@ def test_ids_are_one_to_an_event_and_the_same_however_often_it_is_told(cdr: Mapp
             b'{"recordType":85,"servedIMSI":"1","chargingID":99999999999999999999}',
             "chargingID is 99999999999999999999, expected a whole number",
         ),
+        (b'{"recordType":0,"servedIMSI":"\xff"}', "the record is no JSON: text is not UTF-8"),
+        (b"[" * 200_000, "the record is no JSON: nested too deeply"),
+        (DATA % (b"1", b"9" * 350), "listOfTrafficVolumes[].dataVolumeGPRSUplink is 999"),
+        (DATA % (b"1", b"9223372036854775807"), "a volume is beyond a pebibyte"),
+        (DATA % (b"9223372036854775807", b"1"), "a duration is longer than a year"),
     ],
 )
 def test_a_bad_record_is_rejected_with_its_reason_and_its_neighbours_are_told(

@@ -145,3 +145,56 @@ def test_parts_of_a_key_cannot_run_into_each_other() -> None:
 def test_a_file_without_a_column_cannot_be_read(rows: dict[str, list[object]], sentence: str) -> None:
     with pytest.raises(RowsError, match=sentence.replace("?", r"\?")):
         expand(read(GOOD), pl.DataFrame(rows))
+
+
+def test_local_times_of_a_file_in_the_hour_of_a_clock_change_cost_only_the_row_that_cannot_be() -> None:
+    times = [datetime(2024, 3, 31, 2, 30), datetime(2024, 10, 27, 2, 30), datetime(2024, 7, 1)]  # noqa: DTZ001 - naive
+    rows = pl.DataFrame({"who": ["gap", "twice", "once"], "began": times, "day": ["2024-07-01"] * 3})
+    expanded = expand(read(GOOD.replace("seconds > 60", "seconds IS NULL")), rows)
+    assert expanded.rejects["row"].to_list() == [0]
+    voices = expanded.events.filter(type="usage.voice").select("subscriber_id", "occurred_us").rows()
+    assert voices == [("once", 1_719_784_800_000_000), ("twice", 1_729_989_000_000_000)]
+
+
+def test_ids_that_a_file_holds_as_bytes_are_text_where_they_can_be() -> None:
+    rows = pl.DataFrame({"who": [b"a", b"\xff", b"b"], "began": "01.07.2024 10:00", "day": ["2024-07-01"] * 3})
+    expanded = expand(read(GOOD), rows)
+    assert expanded.rejects.rows() == [(1, "who is b'\\xff', expected text")]
+    assert set(expanded.events["subscriber_id"]) == {"a", "b"}
+
+
+def test_a_number_beyond_all_floats_is_rejected() -> None:
+    line = b'{"who":"a","began":"01.07.2024 10:00","day":"2024-07-01","call":{"seconds":%s}}'
+    good, bad = expand_values(read(GOOD))([line % b"61", line % (b"9" * 350)])
+    assert isinstance(good, list)
+    assert isinstance(bad, str)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("why: A test.", "why: &a [*a]", "2: anchors and aliases"),
+        ("why: A test.", "<<: {why: A test.}", "2: merge keys (<<) are not read"),
+        ("why: A test.", "why: " + "[" * 3000, "2: nested more than 32 deep"),
+        ('form: "%d.%m.%Y %H:%M"', "form: 5", "6: column began: form is how times are written"),
+        ('topic: "null"', 'topic: "null", is_x: 1', "complaint.opened has no field is_x"),
+        ("seconds > 60", "(" * 2000 + "true" + ")" * 2000, "10: is_long: nested too deeply"),
+        ("seconds > 60", "NOT " * 2000 + "true", "10: is_long: nested too deeply"),
+        ("zone: Europe/Berlin", "zone: localtime", "3: zone: there is no time zone localtime"),
+        ("  day: day", "  day: day\n  _row: day", "8: column _row: a name must not begin with _"),
+        (
+            "fields: { seconds: seconds }",
+            "constants: { seconds: 99999999999999999999 }",
+            "seconds: 99999999999999999999 is",
+        ),
+    ],
+)
+def test_what_no_reader_bears_is_a_sentence(old: str, new: str, told: str) -> None:
+    assert any(told in fault for fault in faults(GOOD.replace(old, new, 1)))
+
+
+def test_a_file_that_is_not_utf8_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "odd.yaml").write_bytes(b"\xff")
+    with pytest.raises(RulebookError, match=r"mappings/odd\.yaml: it is not UTF-8 text"):
+        load_mapping(tmp_path, "odd")

@@ -338,6 +338,20 @@ async def test_the_end_of_a_feed_closes_days_once_usage_has_come_so_far() -> Non
     assert before < len(_open_ids(stand))
 
 
+async def test_the_end_of_a_feed_that_usage_cannot_reach_holds_nothing_up() -> None:
+    stand = fed()
+    last = BEGIN.date() + timedelta(days=20)
+    stand.feed([feed_closed(last, 10**9, TOPICS.feedback, AT), feed_closed(last, 0, TOPICS.feedback, AT)])
+    async with living(stand) as shard:
+        pour(stand, shard)
+        await asyncio.wait_for(shard.applied(1), 10)
+        shard.leave(drain_s=10)
+        await until(lambda: shard.stage is Stage.GONE)
+    assert any(turn.day and turn.day.day == _number(last) for turn in stand.witness.turns)
+    (letter,) = stand.broker.topics[TOPICS.dead_letters][AT].committed(0, 100)
+    assert b"offset is beyond the end of the usage topic's partition" in dict(letter.headers).values()
+
+
 def _number(day: date) -> int:
     return (day - date(1970, 1, 1)).days
 

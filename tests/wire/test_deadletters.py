@@ -5,9 +5,10 @@ import pytest
 
 from service.core.turn import LATE
 from service.wire.deadletters import dead_letter, late_messages
+from service.wire.decode import Intake, decode
 from service.wire.records import Message
 from service.wire.rejects import Fault, Reject
-from tests.wire.examples import home_of, record
+from tests.wire.examples import PARTITIONS, home_of, record
 
 GIVEN = (("traceparent", b"00-1"), ("x", b"\xff"))
 
@@ -31,6 +32,17 @@ def test_a_dead_letter_has_the_original_bytes_and_the_reason() -> None:
             ("__connect.errors.exception.message", b"text is not UTF-8"),
         ),
     )
+
+
+def test_a_header_whose_name_is_not_utf8_is_left_out_of_its_letter() -> None:
+    lost = record(b"{}", headers=(*GIVEN, ("\udcff\udcfe", b"1")))
+    rejects = decode([lost, record(b"{")], Intake(PARTITIONS)).rejects
+    assert (rejects[0].fault, rejects[0].reason) == (
+        Fault.MALFORMED,
+        "the name of a header is not UTF-8",
+    )
+    assert len(rejects) == 2
+    assert dead_letter(rejects[0], "t").headers[:3] == (*GIVEN, ("__connect.errors.topic", b"usage.events"))
 
 
 @pytest.mark.parametrize("fault", list(Fault))

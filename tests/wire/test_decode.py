@@ -266,3 +266,21 @@ def test_a_mapped_record_with_one_impossible_event_is_rejected_whole() -> None:
     found = decode(records, Intake(PARTITIONS, expand=expand))
     assert found.batch.common.is_empty()
     assert len(found.rejects) == 1
+
+
+def test_a_record_that_makes_the_mapping_fail_costs_only_itself() -> None:
+    def expand(values: list[bytes]) -> list[list[bytes] | str]:
+        if b"bad" in values:
+            raise ZeroDivisionError
+        return [[value] for value in values]
+
+    records = [
+        record(encoded(event("recharge"))),
+        record(b"bad", offset=2),
+        record(encoded(event("recharge")), offset=3),
+    ]
+    found = decode(records, Intake(PARTITIONS, expand=expand))
+    assert found.batch.common.height == 2
+    assert [(r.record.offset, r.fault, r.reason) for r in found.rejects] == [
+        (2, Fault.UNMAPPED, "the mapping fails: ZeroDivisionError")
+    ]

@@ -128,3 +128,9 @@ def test_what_we_write_we_can_read_and_the_contract_holds() -> None:
     assert found.rejects == []
     assert found.frame["occurred_us"].to_list() == [NOON_US + 1, None]
     assert found.frame["at_offset"].to_list() == [None, 18]
+
+
+@pytest.mark.parametrize(("through", "expected"), [("2013-09-01", None), ("2013-09-02", Fault.FUTURE)])
+def test_no_feed_ends_later_than_the_day_after_its_record(through: str, expected: Fault | None) -> None:
+    assert fault(CLOSED | {"through": through}, key=None) is expected
+    assert fault(CLOSED | {"through": "9999-12-31"}, key=None, timestamp_us=-1) is None
