@@ -17,6 +17,7 @@ from service.core.turn import CONTACTS, TRANSITIONS
 
 _PORTS = ("code_issued", "requested", "ported")  # who asked to port must not be courted
 _WANTED = "wanted:"
+_quoted = json.encoder.encode_basestring  # what json.dumps makes of a text, without making an encoder for each
 # What every episode says of its subscriber, whatever its rule reads.
 EVIDENCE = ("money_at_risk", "market", "area", "manager", "porting", *(f"consent_{channel}" for channel in CHANNELS))
 
@@ -170,10 +171,10 @@ def _why(rule: Rule, told: pl.DataFrame, minor_digits: int) -> list[str]:
     named = {"money_at_risk", *rule.names, *rule.numbers}
     names = [name for name in told.columns if name in named]
     lines = (dict(zip(names, line, strict=True)) for line in told.select(names).iter_rows())
+    templates = [(f"{_quoted(lang)}: ", template) for lang, template in rule.why.items()]
     return [
-        json.dumps(
-            {lang: render(template, {**rule.params, **line}, minor_digits) for lang, template in rule.why.items()},
-            ensure_ascii=False,
-        )
+        "{"
+        + ", ".join(f"{key}{_quoted(render(t, {**rule.params, **line}, minor_digits))}" for key, t in templates)
+        + "}"
         for line in lines
     ]
