@@ -40,6 +40,16 @@ class Sums:
             return np.zeros(rows, _NARROW)
         return self._values[line, :rows].copy()
 
+    def fill(self, line: int, values: np.ndarray) -> None:
+        """The inverse of `column`, on a line that is zero."""
+        if not values.any():
+            return
+        if self._values is None:
+            self._values = np.zeros((self._lines, self._room), _NARROW)
+        if self._values.dtype == _NARROW and (values.max() > _LIMITS.max or values.min() < _LIMITS.min):
+            self._values = self._values.astype(_WIDE)
+        self._values[line, : values.size] = values
+
     def clear(self, line: int) -> None:
         """Set a line to zero."""
         if self._values is not None:

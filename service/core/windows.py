@@ -188,10 +188,9 @@ class Windows:
     def restore(self, frame: pl.DataFrame) -> None:
         """The inverse of `frame`; what it lacks stays zero, see `build`."""
         self.grow(frame.height)
-        rows = np.arange(frame.height)
         for name in self._places.keys() & set(frame.columns):
             sums, line = self._places[name]
-            sums.add(line, rows, frame[name].to_numpy())
+            sums.fill(line, frame[name].to_numpy())
 
 
 def _readable(panes: Panes, days: range) -> Iterator[tuple[int, pl.DataFrame | None]]:

@@ -34,14 +34,21 @@ async def restore(partition: int, world: World, terms: Terms, progress: Progress
 
     Raises: Lost, Truncated, and what `aside` raises to break it off.
     """
-    decided = await read_decisions_from(world, terms, partition, -1)
-    snapshot = await asyncio.to_thread(world.store.newest, partition, decided.cursor)
-    state = await asyncio.to_thread(_begin, snapshot, terms, partition)
+    async with world.restoring:
+        decided = await read_decisions_from(world, terms, partition, -1)
+        state = await _taken_up(decided.cursor, partition, world, terms)
+        await _follow_tail(state, decided, (partition, world, terms), progress, aside)
+        contacts, days = decided.contacts, decided.days
+        await asyncio.to_thread(recall, state, decided.episodes, contacts, days, decided.feedback_cursor)
+    return state
+
+
+async def _taken_up(cursor: int, partition: int, world: World, terms: Terms) -> State:
+    """The newest snapshot as a state; nothing else keeps its frames."""
+    snapshot = await asyncio.to_thread(world.store.newest, partition, cursor)
     if snapshot is not None and "taken_us" in snapshot.manifest:
         world.observer.snapshot_found(partition, int(snapshot.manifest["taken_us"]))
-    await _follow_tail(state, decided, (partition, world, terms), progress, aside)
-    await asyncio.to_thread(recall, state, decided.episodes, decided.contacts, decided.days, decided.feedback_cursor)
-    return state
+    return await asyncio.to_thread(_begin, snapshot, terms, partition)
 
 
 def _begin(snapshot: Snapshot | None, terms: Terms, partition: int) -> State:

@@ -1,5 +1,7 @@
 """What a shard is given: the world it reads and writes, the terms it lives by, and who watches it."""
 
+import asyncio
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -90,6 +92,8 @@ class World:
     store: SnapshotStore
     clock: Clock
     observer: Observer
+    # How many shards are brought back at once: each holds its snapshot's frames beside its state meanwhile.
+    restoring: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
 
 
 @dataclass(frozen=True, slots=True)
