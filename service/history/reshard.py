@@ -23,7 +23,15 @@ from service.wire.partitioning import partitions_of
 
 _ALL = 2**63 - 1
 _TEXT = "text/"
-_AFRESH = {"cursor": 0, "feedback_cursor": 0, "writer_epoch": 0, "claims": []}
+_AFRESH = {
+    "cursor": 0,
+    "feedback_cursor": 0,
+    "writer_epoch": 0,
+    "claims": [],
+    "known": [],
+    "held_bytes": 0,
+    "photo_known": False,
+}
 _MERGED = ("taken_us", "watermark_us", "incomplete")
 
 
@@ -154,7 +162,10 @@ def _told(sources: Sequence[_Source]) -> dict[str, Any]:
         told[key] = manifests[0][key]
     marks = [manifest["watermark_us"] for manifest in manifests if manifest["watermark_us"] is not None]
     # The least watermark is one that every shard believed in; events of the new topic move it on.
-    told |= {**_AFRESH, "watermark_us": min(marks, default=None)}
+    # Nobody's voice is lost: a new shard asks as many to agree on a leap as the largest of the former did.
+    known = max((manifest.get("known", []) for manifest in manifests), key=len)
+    photographed = all(manifest.get("photo_known", False) for manifest in manifests)
+    told |= {**_AFRESH, "known": known, "photo_known": photographed, "watermark_us": min(marks, default=None)}
     lost: dict[int, int] = {}
     for manifest in manifests:
         for days, day in manifest.get("incomplete", []):
