@@ -6,6 +6,7 @@ from typing import Protocol
 import polars as pl
 
 from service.core.measures import MEASURES, PANE
+from service.core.tables import lines_of
 
 _MOST_PIECES = 8
 _LARGE = 10_000  # rows that are worth making narrow at once
@@ -75,7 +76,7 @@ class Panes:
         """(day, measures) of one row for each day from first to last on which it used anything; None: not readable."""
         for day in range(first, last + 1):
             in_memory = [*self._loose.get(day, ()), *([self._offered[day]] if day in self._offered else ())]
-            lines = [line for piece in in_memory for line in piece.filter(pl.col("row") == row).rows()]
+            lines = [line for piece in in_memory for line in lines_of(piece, row).rows()]
             try:
                 lines += [line for piece in self._stored.get(day, ()) if (line := piece.line_of(row)) is not None]
             except DamagedError:

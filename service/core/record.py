@@ -13,13 +13,16 @@ from service.core.events import CHANNELS, STATUSES
 from service.core.holdings import OPEN_ENDED
 from service.core.measures import MEASURES
 from service.core.rules import Rulebook
-from service.core.signals import View, columns
 from service.core.state import State
+from service.core.tables import lines_of
+from service.core.windows import BEFORE
 
 DAILY_DAYS = 90
 _MOST_OFFERS = 2
 _BILLS = 3
 _FAMILY, _BROADBAND = "family", "broadband"
+
+_Used = Mapping[int, Mapping[str, int] | None]  # by day; None: its history cannot be read
 
 _DAILY = {
     "spend_minor": "spend",
@@ -36,30 +39,30 @@ def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.
 
     `episodes` are those that may be shown: committed ones, columns of TRANSITIONS but `transition`.
     """
-    row = int(state.roster.find(pl.Series([subscriber_id]))[0])
+    row = state.roster.number(subscriber_id)
     if row < 0:
         return None
-    mine = episodes.filter(pl.col("subscriber_id") == subscriber_id).sort("raised_us", descending=True)
+    mine = episodes if episodes.is_empty() else lines_of(episodes, row).sort("raised_us", descending=True)
     tables = {name: table.of_row(row) for name, table in state.holdings.tables.items()}
-    view = View(state, np.array([row], np.int32))
     today = _last_day(state)
+    used = dict(state.panes.of_row(row, today - DAILY_DAYS + 1, today))
     return {
         "subscriber_id": subscriber_id,
         "as_of": _as_of(state, row),
         **_profile(state, row),
-        **_account(state, row, view, tables),
+        **_account(state, row, tables),
         **_ties(tables, today),
-        "month_to_date": _month_to_date(state, row, tables, today),
+        "month_to_date": _month_to_date(used, tables, today),
         "segment": _segment(state, row),
-        "windows": _windows(view),
-        "days_silent": int(columns(view, ["days_silent"]).item()) if _closed(state, row) is not None else None,
+        "windows": _windows(state, row),
+        "days_silent": _silent(state, row),
         "contacts": _contacts(state, subscriber_id),
         "offers": _offers(mine, rulebook),
         "warnings": {
             "open": [plain(line) for line in mine.filter(pl.col("state") != "resolved").to_dicts()],
             "past": [plain(line) for line in mine.filter(pl.col("state") == "resolved").to_dicts()],
         },
-        "daily": _daily(state, row, today),
+        "daily": _daily(used, today),
         "holidays": _holidays(rulebook, today, _text(state, "market", row)),
     }
 
@@ -106,7 +109,16 @@ def _profile(state: State, row: int) -> dict[str, Any]:
     }
 
 
-def _account(state: State, row: int, view: View, tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _silent(state: State, row: int) -> int | None:
+    closed = _closed(state, row)
+    if closed is None:
+        return None
+    last = int(state.attributes["last_outgoing"][row])
+    since = int(state.attributes["first_seen"][row]) if last == UNKNOWN_DAY else last
+    return max(closed - since, 0)
+
+
+def _account(state: State, row: int, tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     attributes = state.attributes
     status_since = _day(state, "status_since", row)
     opened = [line for line in tables["complaints"] if line["open"]]
@@ -136,7 +148,7 @@ def _account(state: State, row: int, view: View, tables: Mapping[str, list[dict[
         "last_recharge": None
         if (recharged := _day(state, "last_recharge", row)) is None
         else {"on": recharged, "amount_minor": _amount(state, "last_recharge_minor", row)},
-        "recharge_gap_days": columns(view, ["recharge_gap_days"]).item(),
+        "recharge_gap_days": lines_of(state.holdings.derived, row)["recharge_gap_days"].first(),
         "open_complaint": None
         if complaint is None
         else {"complaint_id": complaint["complaint_id"], "topic": complaint["topic"], "since": _iso(complaint["day"])},
@@ -178,12 +190,13 @@ def _ties(tables: Mapping[str, list[dict[str, Any]]], today: int) -> dict[str, A
     }  # fmt: skip
 
 
-def _month_to_date(state: State, row: int, tables: Mapping[str, list[dict[str, Any]]], today: int) -> dict[str, int]:
+def _month_to_date(used: _Used, tables: Mapping[str, list[dict[str, Any]]], today: int) -> dict[str, int]:
     month = month_of(today)
     first = today - to_date(today).day + 1
-    used = [line for _, line in state.panes.of_row(row, first, today) if line is not None]
+    lines = (line for day, line in used.items() if day >= first)
+    told = [line for line in lines if line is not None]
     fees = [line["amount_minor"] for line in tables["fees"] if line["bill_month"] == month]
-    sums = {name: sum(line[measure] for line in used) for name, measure in _DAILY.items()}
+    sums = {name: sum(line[measure] for line in told) for name, measure in _DAILY.items()}
     return {name: sums[name] for name in ("spend_minor", "voice_minutes", "data_bytes", "sms")} | {
         "fee_minor": sum(fees)
     }
@@ -197,18 +210,19 @@ def _segment(state: State, row: int) -> dict[str, Any] | None:
     return {"now": int(attributes["segment"][row]), "before": int(attributes["segment_before"][row]), "since": since}
 
 
-def _windows(view: View) -> dict[str, dict[str, dict[str, float | int | None]]]:
-    lengths = view.state.windows.lengths_days
-    suffixes = {"sum": "", "baseline": "_baseline", "drop": "_drop"}
-    names = [f"{measure}_{days}d{suffix}" for measure in MEASURES for days in lengths for suffix in suffixes.values()]
-    line = columns(view, names).row(0, named=True)
+def _windows(state: State, row: int) -> dict[str, dict[str, dict[str, float | int | None]]]:
     return {
-        measure: {
-            str(days): {word: line[f"{measure}_{days}d{suffix}"] for word, suffix in suffixes.items()}
-            for days in lengths
-        }
+        measure: {str(days): _window(state, row, f"{measure}_{days}d") for days in state.windows.lengths_days}
         for measure in MEASURES
     }
+
+
+def _window(state: State, row: int, name: str) -> dict[str, float | int | None]:
+    """A window as the signals of its name have it."""
+    if not state.windows.is_known(name, state.closed_day or 0):
+        return {"sum": None, "baseline": None, "drop": None}
+    now, baseline = state.windows.of_row(row, name), state.windows.of_row(row, f"{name}{BEFORE}") / 2
+    return {"sum": now, "baseline": baseline, "drop": 1 - now / baseline if baseline > 0 else None}
 
 
 def _contacts(state: State, subscriber_id: str) -> list[dict[str, Any]]:
@@ -235,10 +249,9 @@ def _offers(mine: pl.DataFrame, rulebook: Rulebook) -> list[dict[str, Any]]:
     return [{"campaign": o.campaign, "name": dict(o.name)} for o in list(distinct.values())[:_MOST_OFFERS]]
 
 
-def _daily(state: State, row: int, today: int) -> list[dict[str, Any]]:
+def _daily(used: _Used, today: int) -> list[dict[str, Any]]:
     first = today - DAILY_DAYS + 1
     none: dict[str, int] = {}
-    used = dict(state.panes.of_row(row, first, today))
     lines = ((day, used.get(day, none)) for day in range(first, today + 1))
     return [
         {"date": _iso(day)} | {name: None if of is None else of.get(measure, 0) for name, measure in _DAILY.items()}
@@ -261,8 +274,7 @@ def _iso(day: int) -> str:
 
 
 def _text(state: State, name: str, row: int) -> str | None:
-    text: str | None = state.attributes.texts(name, np.array([row])).item()
-    return text
+    return state.attributes.vocabularies[name].text(int(state.attributes[name][row]))
 
 
 def _day(state: State, name: str, row: int) -> str | None:

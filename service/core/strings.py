@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from service.core.hashing import hash64
+from service.core.hashing import hash64, hash64_of
 
 ABSENT = -1
 _FIRST_SLOTS = 1024
@@ -49,6 +49,24 @@ class StringIndex:
         if numbers.size and numbers.min() < 0:
             found = found.set(pl.Series(numbers < 0), None)
         return self._strings[found]
+
+    def text(self, number: int) -> str | None:
+        """The string of one number; None for ABSENT."""
+        return None if number < 0 else str(self._strings[number])
+
+    def number(self, text: str) -> int:
+        """The number of one string, ABSENT where unknown."""
+        try:
+            hashed = hash64_of(text)
+        except UnicodeEncodeError:  # a lone surrogate, which no string here has
+            return ABSENT
+        mask = len(self._slots) - 1
+        slot = hashed & mask
+        while (number := int(self._slots[slot])) >= 0:
+            if int(self._hashes[number]) == hashed and self._strings[number] == text:
+                return number
+            slot = (slot + 1) & mask
+        return ABSENT
 
     def find(self, values: pl.Series) -> np.ndarray:
         """Numbers (int32) of `values`, ABSENT where unknown or null."""

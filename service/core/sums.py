@@ -34,6 +34,10 @@ class Sums:
             return np.zeros(count, np.int64)
         return self._values[line, rows].astype(np.int64)
 
+    def value(self, line: int, row: int) -> int:
+        """One value."""
+        return 0 if self._values is None else int(self._values[line, row])
+
     def column(self, line: int, rows: int) -> np.ndarray:
         """The first `rows` values of a line, as narrow as they lie (int32 or int64)."""
         if self._values is None:

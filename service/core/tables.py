@@ -2,11 +2,24 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
 from service.core.tellings import mark_current, standing
 
 _MOST_PIECES = 16
+
+
+def lines_of(frame: pl.DataFrame, row: int) -> pl.DataFrame:
+    """The lines of one row: for a single one numpy is several times quicker than a filter."""
+    found = np.flatnonzero(frame["row"].to_numpy() == row)
+    return (
+        frame.slice(int(found[0]), 1)
+        if found.size == 1
+        else frame[found.astype(np.uint32)]
+        if found.size
+        else frame[:0]
+    )
 
 
 @dataclass(slots=True)
@@ -44,7 +57,10 @@ class Table:
 
     def of_row(self, row: int) -> list[dict[str, object]]:
         """The lines of one row, as plain values."""
-        return self.frame().filter(pl.col("row") == row).to_dicts()
+        mine = [lines for piece in self._pieces if not (lines := lines_of(piece, row)).is_empty()]
+        if not mine:
+            return []
+        return (mine[0] if self._is_compact else self._merged(mine)).to_dicts()
 
     @property
     def nbytes(self) -> int:
@@ -52,9 +68,11 @@ class Table:
         return sum(int(piece.estimated_size()) for piece in self._pieces)
 
     def _compact(self) -> None:
-        if self._is_compact:
-            return
-        stacked = pl.concat(self._pieces)
+        if not self._is_compact:
+            self.replace(self._merged(self._pieces))
+
+    def _merged(self, pieces: list[pl.DataFrame]) -> pl.DataFrame:
+        stacked = pl.concat(pieces)
         rest = [name for name in self.schema if name not in self.key]
         if "occurred_us" in self.schema:
             # What was compacted before lies before all that came since.
@@ -63,4 +81,4 @@ class Table:
         else:
             made = [pl.col(name).sum() if name in self.sums else pl.col(name).drop_nulls().last() for name in rest]
         merged = stacked.group_by(self.key, maintain_order=True).agg(made).sort(self.key)
-        self.replace(merged.select(list(self.schema)))
+        return merged.select(list(self.schema))

@@ -103,6 +103,11 @@ class Windows:
         sums, line = self._places[name]
         return sums.take(line, rows)
 
+    def of_row(self, row: int, name: str) -> int:
+        """One of the sums of one row, as `take` gives it."""
+        sums, line = self._places[name]
+        return sums.value(line, row)
+
     def is_known(self, name: str, closed_day: int) -> bool:
         """Whether the sums of that name can be had as of the closed day."""
         if name.endswith(PHOTO):

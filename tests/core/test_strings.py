@@ -21,6 +21,8 @@ def test_numbers_are_those_of_a_dict(batches: list[list[str | None]]) -> None:
         assert index.intern(pl.Series(batch, dtype=pl.String)).tolist() == expected
     assert index.strings.to_list() == list(plain)
     assert index.find(pl.Series([*plain, "\0never"])).tolist() == [*plain.values(), ABSENT]
+    assert [index.number(word) for word in [*plain, "\0never", "\ud800"]] == [*plain.values(), ABSENT, ABSENT]
+    assert [index.text(number) for number in (*plain.values(), ABSENT)] == [*plain, None]
 
 
 def test_colliding_hashes_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
