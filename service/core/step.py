@@ -25,6 +25,7 @@ from service.core.state import State
 from service.core.turn import CONTACTS, LATE, Counts, DayRecord, Turn
 
 SLICE = 4000  # transitions a slice is planned for; a transaction carries at most 5,000
+PIECE = 10_000  # records taken into state while nobody may read
 SLICE_ROWS = 1 << 15  # rows that a close moves on while nobody may read
 
 # What is done in it only reads: whoever waits to read may do so meanwhile. Entering it may raise to break a step off,
@@ -46,10 +47,10 @@ def step(state: State, rulebook: Rulebook, batch: Batch, aside: Aside = nullcont
     start = 0
     for at, day, cut in _cuts(state, batch):
         if at > start:
-            turns.append(_apply(state, rulebook, batch, (start, at), cut))
+            turns.append(_apply(state, rulebook, batch, (start, at), cut, aside))
             start = at
         turns += close(state, rulebook, Due(day, cut, "watermark"), aside)
-    turns.append(_apply(state, rulebook, batch, (start, batch.common.height), batch.end))
+    turns.append(_apply(state, rulebook, batch, (start, batch.common.height), batch.end, aside))
     return turns
 
 
@@ -160,18 +161,42 @@ def _take_in(state: State, batch: Batch, span: tuple[int, int]) -> None:
     arrive(state, arrivals, ())
 
 
-def _apply(state: State, rulebook: Rulebook, batch: Batch, span: tuple[int, int], cursor: int) -> Turn:
-    arrivals = admit(state, batch, span)
-    transitions = stack(arrive(state, arrivals, event_rules(rulebook)))
+def _apply(  # noqa: PLR0913, PLR0917 - what a step knows, and no more
+    state: State, rulebook: Rulebook, batch: Batch, span: tuple[int, int], cursor: int, aside: Aside
+) -> Turn:
+    rules = event_rules(rulebook)
+    told, late, counts = list[pl.DataFrame](), list[pl.DataFrame](), Counts()
+    for piece in _pieces(batch, span):
+        if late:
+            with aside():
+                pass
+        arrivals = admit(state, batch, piece)
+        told += arrive(state, arrivals, rules)
+        late.append(arrivals.late)
+        counts += arrivals.counts
+    transitions = stack(told)
     state.cursor = cursor
     return Turn(
         cursor=cursor,
         feedback_cursor=state.feedback_cursor,
         transitions=transitions,
         contacts=state.episodes.contact(orders_of(transitions)),
-        late=arrivals.late,
-        counts=arrivals.counts,
+        late=pl.concat(late),
+        counts=counts,
     )
+
+
+def _pieces(batch: Batch, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """A span in pieces of PIECE records or few more: events that came under one offset stay together."""
+    offsets = batch.common["offset"].to_numpy()
+    first, last = span
+    while last - first > PIECE:
+        end = int(np.searchsorted(offsets, offsets[first + PIECE - 1], side="right"))
+        if end >= last:
+            break
+        yield first, end
+        first = end
+    yield first, last
 
 
 def _advance(state: State, batch: Batch, span: tuple[int, int]) -> None:

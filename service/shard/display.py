@@ -32,13 +32,27 @@ class Display:
         self.partition = partition
         self._rulebook = rulebook
         self._lock = threading.Lock()
+        # Who waits for the lock waits in line: a step that lets readers in for a moment really does.
+        self._line = threading.Lock()
         self._shown: tuple[State, pl.DataFrame, int] | None = None
 
     @contextmanager
     def stepping(self) -> Iterator[Aside]:
         """Hold readers of moving columns off, but for what the step does aside."""
-        with self._lock:
+        with self._held():
             yield self._let_in
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        self._acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _acquire(self) -> None:
+        with self._line:
+            self._lock.acquire()
 
     @contextmanager
     def _let_in(self) -> Iterator[None]:
@@ -46,7 +60,7 @@ class Display:
         try:
             yield
         finally:
-            self._lock.acquire()
+            self._acquire()
 
     def show(self, state: State) -> None:
         """Everything that the state says is committed now."""
@@ -67,7 +81,7 @@ class Display:
         if (shown := self._shown) is None:
             return None
         state, episodes, _ = shown
-        with self._lock:
+        with self._held():
             record = describe(state, self._rulebook, subscriber_id, episodes)
         if record is not None:
             record["as_of"]["partition"] = self.partition
@@ -78,7 +92,7 @@ class Display:
         if (shown := self._shown) is None:
             return None
         state = shown[0]
-        with self._lock:
+        with self._held():
             number = int(state.attributes.vocabularies["msisdn"].find(pl.Series([msisdn], dtype=pl.String))[0])
             if number < 0:
                 return None
@@ -118,7 +132,7 @@ class Display:
         if (shown := self._shown) is None:
             return pl.DataFrame(schema=dict.fromkeys(("subscriber_id", *roll.numbers), pl.Null))
         state = shown[0]
-        with self._lock:
+        with self._held():
             rows = np.arange(state.subscribers, dtype=np.int32)
             signals = columns(View(state, rows), sorted(roll.names | set(roll.numbers)))
             met = evaluate(signals, roll.when.fill_null(value=False), rows.size)
