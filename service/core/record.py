@@ -42,7 +42,8 @@ def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.
     row = state.roster.number(subscriber_id)
     if row < 0:
         return None
-    mine = episodes if episodes.is_empty() else lines_of(episodes, row).sort("raised_us", descending=True)
+    mine = episodes if episodes.is_empty() else lines_of(episodes, row)
+    mine = mine.sort("raised_us", descending=True) if mine.height > 1 else mine
     tables = {name: table.of_row(row) for name, table in state.holdings.tables.items()}
     today = _last_day(state)
     used = dict(state.panes.of_row(row, today - DAILY_DAYS + 1, today))
@@ -226,7 +227,8 @@ def _window(state: State, row: int, name: str) -> dict[str, float | int | None]:
 
 
 def _contacts(state: State, subscriber_id: str) -> list[dict[str, Any]]:
-    lines = state.episodes.contacts.filter(pl.col("subscriber_id") == subscriber_id).sort("day").to_dicts()
+    contacts = state.episodes.contacts
+    lines = contacts[(contacts["subscriber_id"] == subscriber_id).arg_true()].sort("day").to_dicts()
     return [
         {
             "channel": line["channel"],
