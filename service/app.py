@@ -238,6 +238,7 @@ def _terms(given: Given, topics: Topics) -> Terms:
         currency=settings.money.currency,
         wall=settings.time.clock == "wall",
         turn_records=settings.kafka.poll_records,
+        turn_interval_s=settings.kafka.turn_interval_ms / 1000,
         mirror_interval_s=settings.kafka.mirror_interval_ms / 1000,
         snapshot_records=settings.snapshots.every_records,
         snapshot_interval_s=settings.snapshots.every_minutes * 60.0,

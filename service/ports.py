@@ -141,6 +141,10 @@ class SnapshotStore(Protocol):
         """Memory that the shard held when its newest snapshot was taken, 0 where that is not known. Raises: OSError."""
 
 
+class Busy(Exception):  # noqa: N818 - a state, not a fault
+    """What is asked for stands still to be read only in a moment."""
+
+
 class NotReady(Exception):  # noqa: N818 - an honest answer, not a fault
     """The shard that could answer is not running here yet; `partitions` says which."""
 
@@ -176,8 +180,11 @@ class WarningPage:
 class Desk(Protocol):
     """What the HTTP side may ask. Every method is safe to call from another thread than the worker's."""
 
-    def subscriber(self, subscriber_id: str) -> dict[str, Any] | None:
-        """The front office's record as plain values, or None where nobody of that id is known. Raises: NotReady."""
+    def subscriber(self, subscriber_id: str, *, at_once: bool = False) -> dict[str, Any] | None:
+        """The front office's record as plain values, or None where nobody of that id is known.
+
+        Raises: NotReady; Busy where it cannot be had `at_once`.
+        """
 
     def holder(self, msisdn: str) -> str | None:
         """Id of the newest holder of a phone number over all shards. Raises: NotReady."""

@@ -3,13 +3,14 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
 
 from service.api.models import SubscriberRecord
 from service.api.problems import ProblemError, problems
 from service.api.views import Presenter
-from service.ports import Desk
+from service.ports import Busy, Desk
 
 
 class _AnyId(Convertor[str]):
@@ -54,32 +55,35 @@ class Subscribers:
         )
         return router
 
-    def by_id(
+    async def by_id(
         self,
         subscriber_id: Annotated[str, Path(description="Percent-encoded, slashes included", examples=["s-0042"])],
-    ) -> SubscriberRecord:
+    ) -> Response:
         """What is known of one subscriber, and the moment it is known of; null where no feed has told it.
 
         A client that rewrites paths (`.` and `..` are segments of a path to it) asks `?id=` instead.
         """
-        record = self._desk.subscriber(subscriber_id)
+        try:
+            record = self._desk.subscriber(subscriber_id, at_once=True)
+        except Busy:  # a step is under way: wait for it where nobody else has to wait as well
+            record = await run_in_threadpool(self._desk.subscriber, subscriber_id)
         if record is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "No subscriber of this id is known.")
-        return self._presenter.record(record)
+        return Response(self._presenter.record(record), media_type="application/json")
 
-    def by_query(
+    async def by_query(
         self,
         msisdn: Annotated[str | None, Query(description="A phone number; its newest holder answers")] = None,
         subscriber_id: Annotated[str | None, Query(alias="id", description="An id of any shape")] = None,
-    ) -> SubscriberRecord:
+    ) -> Response:
         """The same record, by exactly one of phone number and id."""
         if (msisdn is None) == (subscriber_id is None):
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "Give exactly one of msisdn and id.")
         if subscriber_id is not None:
-            return self.by_id(subscriber_id)
+            return await self.by_id(subscriber_id)
         # An unescaped plus sign of a query reads as a space; no phone number begins with one.
         number = "+" + msisdn[1:] if msisdn and msisdn.startswith(" ") else msisdn or ""
-        holder = self._desk.holder(number)
+        holder = await run_in_threadpool(self._desk.holder, number)
         if holder is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "Nobody is known to hold this phone number.")
-        return self.by_id(holder)
+        return await self.by_id(holder)

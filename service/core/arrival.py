@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ from service.core.hashing import hash64
 from service.core.judge import judge_events
 from service.core.measures import contributions
 from service.core.rules import Rule
-from service.core.state import Config, State
+from service.core.state import Aside, Config, State
 from service.core.turn import LATE, Counts
 
 SUMMED = frozenset(("usage.voice", "usage.sms", "usage.data", "charge", "recharge", "bill.closed"))
@@ -27,45 +28,63 @@ class Arrivals:
     counts: Counts
 
 
-def admit(state: State, batch: Batch, span: tuple[int, int]) -> Arrivals:
+def admit(state: State, batch: Batch, span: tuple[int, int], aside: Aside) -> Arrivals:
     """Decide which records of `batch[span]` count, and find their rows."""
     first, last = span
     common = batch.common.slice(first, last - first)
     if common.is_empty():
         return Arrivals({}, pl.DataFrame(schema=LATE), Counts())
-    days = state.days_of(common["occurred_us"].to_numpy())
-    horizons = _horizons(state.config, batch, span)
-    is_late = _is_summed(batch, span) & ((-1 if state.closed_day is None else state.closed_day) - days >= horizons)
+    with aside():
+        days = state.days_of(common["occurred_us"].to_numpy())
+        horizons = _horizons(state.config, batch, span)
+        is_late = _is_summed(batch, span) & ((-1 if state.closed_day is None else state.closed_day) - days >= horizons)
+        on_time = np.flatnonzero(~is_late).astype(np.uint32)
+        subscribers, ids = (hash64(common[name][on_time]) for name in ("subscriber_id", "id"))
     rows = np.full(common.height, -1, np.int32)
-    on_time = np.flatnonzero(~is_late).astype(np.uint32)
-    rows[on_time] = state.rows_of(common["subscriber_id"][on_time])
-    repeated = np.zeros(common.height, bool)
-    repeated[on_time] = state.repeats.mark(
-        days[on_time], rows[on_time], hash64(common["id"][on_time]), horizons[on_time]
-    )
-    counted = ~is_late & ~repeated
-    offsets, times = common["offset"].to_numpy(), common["occurred_us"].to_numpy()
+    rows[on_time] = state.rows_of(common["subscriber_id"][on_time], subscribers)
+    with aside():
+        repeated = np.zeros(common.height, bool)
+        repeated[on_time] = state.repeats.mark(days[on_time], rows[on_time], ids, horizons[on_time])
+        places = _Places(rows, days, common["occurred_us"].to_numpy(), common["offset"].to_numpy())
+        counted = ~is_late & ~repeated
+        late = pl.DataFrame(
+            {"offset": places.offsets[is_late], "reason": _reasons(common, is_late, days, state)}, schema=LATE
+        )
+        counts = Counts(counted=int(counted.sum()), late=int(is_late.sum()), repeated=int(repeated.sum()))
+        return Arrivals(_frames(batch, span, places, counted), late.unique("offset", maintain_order=True), counts)
+
+
+class _Places(NamedTuple):
+    """Of each record of a span its row, local day, instant and offset."""
+
+    rows: np.ndarray
+    days: np.ndarray
+    times_us: np.ndarray
+    offsets: np.ndarray
+
+
+def _frames(batch: Batch, span: tuple[int, int], places: _Places, counted: np.ndarray) -> dict[str, pl.DataFrame]:
+    first, last = span
     frames = {}
     for event_type, fields in batch.fields.items():
         at = fields["at"].to_numpy().astype(np.int64) - first
-        begin, end = np.searchsorted(at, (0, common.height)).tolist()
+        begin, end = np.searchsorted(at, (0, last - first)).tolist()
         chosen = np.flatnonzero(counted[at[begin:end]]).astype(np.uint32) + np.uint32(begin)
         if chosen.size:
             at = at[chosen]
+            offsets = places.offsets[at]
             columns = {
-                "row": rows[at],
-                "day": days[at],
-                "occurred_us": times[at],
-                "offset": offsets[at],
-                "seq": offsets[at] * _EVENTS_PER_RECORD + at - np.searchsorted(offsets, offsets[at]),
+                "row": places.rows[at],
+                "day": places.days[at],
+                "occurred_us": places.times_us[at],
+                "offset": offsets,
+                "seq": offsets * _EVENTS_PER_RECORD + at - np.searchsorted(places.offsets, offsets),
             }
             frames[event_type] = fields[chosen].hstack(pl.DataFrame(columns))
-    late = pl.DataFrame({"offset": offsets[is_late], "reason": _reasons(common, is_late, days, state)}, schema=LATE)
-    counts = Counts(counted=int(counted.sum()), late=int(is_late.sum()), repeated=int(repeated.sum()))
-    return Arrivals(frames, late.unique("offset", maintain_order=True), counts)
+    return frames
 
 
-def arrive(state: State, arrivals: Arrivals, rules: Sequence[Rule]) -> list[pl.DataFrame]:
+def arrive(state: State, arrivals: Arrivals, rules: Sequence[Rule], aside: Aside) -> list[pl.DataFrame]:
     """Change the state by records that count and judge the event rules; returns their transitions.
 
     An event rule sees all that was recorded of its subscriber before its record, and the record; however the log is cut
@@ -73,17 +92,19 @@ def arrive(state: State, arrivals: Arrivals, rules: Sequence[Rule]) -> list[pl.D
     """
     watched = {event_type for rule in rules for event_type in rule.on} & arrivals.frames.keys()
     if not watched:
-        _change(state, arrivals.frames)
+        _change(state, arrivals.frames, aside)
         return []
     frames = arrivals.frames
-    rounds = _rounds(frames, watched)
+    with aside():
+        rounds = _rounds(frames, watched)
     judged = {event_type: frames[event_type] for event_type in sorted(watched)}
     transitions: list[pl.DataFrame] = []
     for number in range(max(int(of.max()) for of in rounds.values()) + 1):
-        _change(state, _in_round(frames, rounds, number))
+        _change(state, _in_round(frames, rounds, number), aside)
         # A judged record is taken in one round after it is judged.
-        for event_type, events in _in_round(judged, rounds, number + 1).items():
-            transitions += judge_events(state, rules, event_type, events)
+        with aside():
+            for event_type, events in _in_round(judged, rounds, number + 1).items():
+                transitions += judge_events(state, rules, event_type, events)
     return transitions
 
 
@@ -110,22 +131,23 @@ def _in_round(
     return {kind: frames[kind][at] for kind, at in chosen.items() if at.size}
 
 
-def _change(state: State, frames: Mapping[str, pl.DataFrame]) -> None:
+def _change(state: State, frames: Mapping[str, pl.DataFrame], aside: Aside) -> None:
     frames = {kind: frame for kind, frame in frames.items() if not frame.is_empty()}
     if not frames:
         return
+    with aside():
+        added = contributions(frames).partition_by("day", as_dict=True, include_key=False)
     for frame in frames.values():
         state.attributes.see(frame["row"].to_numpy(), frame["day"].to_numpy())
-    _sum(state, frames)
+    _add(state, {day: piece for (day,), piece in added.items()})
     state.attributes.apply(frames)
     state.holdings.apply(frames)
 
 
-def _sum(state: State, frames: Mapping[str, pl.DataFrame]) -> None:
+def _add(state: State, added: Mapping[int, pl.DataFrame]) -> None:
+    """Add usage by day to its panes, and to the windows of days that are closed."""
     closed = -1 if state.closed_day is None else state.closed_day
-    added = contributions(frames)
-    pieces = added.partition_by("day", as_dict=True, include_key=False)
-    for (day,), piece in sorted(pieces.items(), key=lambda item: item[0]):
+    for day, piece in sorted(added.items()):
         state.panes.add(day, piece)
         if day <= closed:
             state.windows.correct(day, piece, closed)

@@ -19,17 +19,14 @@ def hash64(values: pl.Series) -> np.ndarray:
     """
     if values.is_empty():
         return np.empty(0, np.uint64)
-    frame = values.to_frame("text").with_columns(length=pl.col("text").str.len_bytes().cast(pl.UInt64))
-    lengths = frame["length"].to_numpy()
+    lengths = values.str.len_bytes().to_numpy().astype(np.uint64)
     words = max(1, -(-int(lengths.max()) // _WORD))
-    padded = frame.select(pl.col("text").str.pad_end(words * _WORD, "\0").cast(pl.Binary))
-    read = padded.select(
-        pl.col("text").bin.slice(at * _WORD, _WORD).bin.reinterpret(dtype=pl.UInt64, endianness="little").alias(str(at))
-        for at in range(words)
-    )
+    text = pl.col(values.name).str.pad_end(words * _WORD, "\0").cast(pl.Binary).bin.slice(0, words * _WORD)
+    whole = pl.Array(pl.UInt64, words)
+    read = values.to_frame().select_seq(text.bin.reinterpret(dtype=whole, endianness="little")).to_series().to_numpy()
     hashes = _scramble(lengths * _MULTIPLY)
     for word in range(words):
-        folded = _scramble((hashes ^ read[str(word)].to_numpy()) * _MULTIPLY)
+        folded = _scramble((hashes ^ read[:, word]) * _MULTIPLY)
         # A word past a string's own end must not change its hash, however long its neighbours are.
         hashes = np.where(lengths > word * _WORD, folded, hashes)
     return hashes

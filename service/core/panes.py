@@ -57,8 +57,9 @@ class Panes:
         return sum(int(piece.estimated_size()) for piece in (*loose, *self._offered.values()))
 
     def add(self, day: int, piece: pl.DataFrame) -> None:
-        """Add usage (columns of PANE) to a day."""
+        """Add usage (columns of PANE, one line per row) to a day."""
         pieces = self._loose.setdefault(day, [])
+        piece = piece.sort("row")
         pieces.append(piece if piece.height < _LARGE else _narrow(piece))
         if len(pieces) > _MOST_PIECES:
             self._loose[day] = [_merge(pieces)]
@@ -76,14 +77,14 @@ class Panes:
         """(day, measures) of one row for each day from first to last on which it used anything; None: not readable."""
         for day in range(first, last + 1):
             in_memory = [*self._loose.get(day, ()), *([self._offered[day]] if day in self._offered else ())]
-            lines = [line for piece in in_memory for line in lines_of(piece, row).rows()]
+            lines = [tuple(line.values()) for piece in in_memory for line in lines_of(piece, row)]
             try:
                 lines += [line for piece in self._stored.get(day, ()) if (line := piece.line_of(row)) is not None]
             except DamagedError:
                 yield day, None
                 continue
             if lines:
-                _, *sums = map(sum, zip(*lines, strict=True))
+                _, *sums = lines[0] if len(lines) == 1 else map(sum, zip(*lines, strict=True))
                 yield day, dict(zip(_MEASURES, sums, strict=True))
 
     def forget(self, before: int) -> None:
@@ -129,7 +130,7 @@ class Panes:
 
     def _loose_of(self, day: int) -> pl.DataFrame:
         pieces = self._loose[day]
-        if len(pieces) > 1 or not pieces[0]["row"].is_sorted():
+        if len(pieces) > 1:
             self._loose[day] = pieces = [_merge(pieces)]
         return pieces[0]
 

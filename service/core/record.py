@@ -1,7 +1,8 @@
 """What the front office sees of one subscriber, as plain values; null where no feed has told."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,18 +33,19 @@ _DAILY = {
     "outgoing": "outgoing",
     "recharge_minor": "recharge",
 }
+_NOTHING = dict.fromkeys(_DAILY, 0)
 
 
 def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.DataFrame) -> dict[str, Any] | None:
     """The record of a subscriber as of the state's cursor, or None where nobody of that id is known.
 
-    `episodes` are those that may be shown: committed ones, columns of TRANSITIONS but `transition`.
+    `episodes` are those that may be shown: committed ones, columns of TRANSITIONS but `transition`, and `row`.
     """
     row = state.roster.number(subscriber_id)
     if row < 0:
         return None
-    mine = episodes if episodes.is_empty() else lines_of(episodes, row)
-    mine = mine.sort("raised_us", descending=True) if mine.height > 1 else mine
+    mine = _warnings(episodes, row)
+    standing = [line for line in mine if line["state"] != "resolved"]
     tables = {name: table.of_row(row) for name, table in state.holdings.tables.items()}
     today = _last_day(state)
     used = dict(state.panes.of_row(row, today - DAILY_DAYS + 1, today))
@@ -58,10 +60,10 @@ def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.
         "windows": _windows(state, row),
         "days_silent": _silent(state, row),
         "contacts": _contacts(state, subscriber_id),
-        "offers": _offers(mine, rulebook),
+        "offers": _offers(standing, rulebook),
         "warnings": {
-            "open": [plain(line) for line in mine.filter(pl.col("state") != "resolved").to_dicts()],
-            "past": [plain(line) for line in mine.filter(pl.col("state") == "resolved").to_dicts()],
+            "open": [plain(line) for line in standing],
+            "past": [plain(line) for line in mine if line["state"] == "resolved"],
         },
         "daily": _daily(used, today),
         "holidays": _holidays(rulebook, today, _text(state, "market", row)),
@@ -124,6 +126,7 @@ def _account(state: State, row: int, tables: Mapping[str, list[dict[str, Any]]])
     status_since = _day(state, "status_since", row)
     opened = [line for line in tables["complaints"] if line["open"]]
     porting = PORTING[attributes["porting"][row]]
+    derived = lines_of(state.holdings.derived, row)
     bills = sorted(tables["bills"], key=lambda line: line["bill_month"], reverse=True)[:_BILLS]
     complaint = max(opened, key=lambda line: line["occurred_us"], default=None)
     return {
@@ -149,7 +152,7 @@ def _account(state: State, row: int, tables: Mapping[str, list[dict[str, Any]]])
         "last_recharge": None
         if (recharged := _day(state, "last_recharge", row)) is None
         else {"on": recharged, "amount_minor": _amount(state, "last_recharge_minor", row)},
-        "recharge_gap_days": lines_of(state.holdings.derived, row)["recharge_gap_days"].first(),
+        "recharge_gap_days": derived[0]["recharge_gap_days"] if derived else None,
         "open_complaint": None
         if complaint is None
         else {"complaint_id": complaint["complaint_id"], "topic": complaint["topic"], "since": _iso(complaint["day"])},
@@ -212,23 +215,25 @@ def _segment(state: State, row: int) -> dict[str, Any] | None:
 
 
 def _windows(state: State, row: int) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    sums = state.windows.of_row(row)
     return {
-        measure: {str(days): _window(state, row, f"{measure}_{days}d") for days in state.windows.lengths_days}
+        measure: {str(days): _window(state, sums, f"{measure}_{days}d") for days in state.windows.lengths_days}
         for measure in MEASURES
     }
 
 
-def _window(state: State, row: int, name: str) -> dict[str, float | int | None]:
+def _window(state: State, sums: Mapping[str, int], name: str) -> dict[str, float | int | None]:
     """A window as the signals of its name have it."""
     if not state.windows.is_known(name, state.closed_day or 0):
         return {"sum": None, "baseline": None, "drop": None}
-    now, baseline = state.windows.of_row(row, name), state.windows.of_row(row, f"{name}{BEFORE}") / 2
+    now, baseline = sums[name], sums[f"{name}{BEFORE}"] / 2
     return {"sum": now, "baseline": baseline, "drop": 1 - now / baseline if baseline > 0 else None}
 
 
 def _contacts(state: State, subscriber_id: str) -> list[dict[str, Any]]:
     contacts = state.episodes.contacts
-    lines = contacts[(contacts["subscriber_id"] == subscriber_id).arg_true()].sort("day").to_dicts()
+    found = np.flatnonzero((contacts["subscriber_id"] == subscriber_id).to_numpy()).tolist()
+    lines = sorted((contacts.row(at, named=True) for at in found), key=lambda line: line["day"])
     return [
         {
             "channel": line["channel"],
@@ -240,25 +245,30 @@ def _contacts(state: State, subscriber_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def _offers(mine: pl.DataFrame, rulebook: Rulebook) -> list[dict[str, Any]]:
+def _warnings(episodes: pl.DataFrame, row: int) -> list[dict[str, Any]]:
+    """The newest first."""
+    found = np.flatnonzero(episodes["row"].to_numpy() == row).tolist()
+    lines = [episodes.row(at, named=True) for at in found]
+    return sorted(lines, key=lambda line: line["raised_us"], reverse=True)
+
+
+def _offers(standing: Sequence[Mapping[str, Any]], rulebook: Rulebook) -> list[dict[str, Any]]:
     """At most two, of open warnings, the newest first; none while a restricted warning is open."""
-    standing = mine.filter(pl.col("state") != "resolved")
-    if "restricted" in standing["kind"].to_list():
+    if any(line["kind"] == "restricted" for line in standing):
         return []
     rules = {rule.id: rule for rule in rulebook.rules}
-    offers = [rules[name].offer for name in standing["rule"].to_list() if name in rules]
+    offers = [rules[line["rule"]].offer for line in standing if line["rule"] in rules]
     distinct = {offer.campaign: offer for offer in offers if offer is not None}
     return [{"campaign": o.campaign, "name": dict(o.name)} for o in list(distinct.values())[:_MOST_OFFERS]]
 
 
 def _daily(used: _Used, today: int) -> list[dict[str, Any]]:
-    first = today - DAILY_DAYS + 1
-    none: dict[str, int] = {}
-    lines = ((day, used.get(day, none)) for day in range(first, today + 1))
-    return [
-        {"date": _iso(day)} | {name: None if of is None else of.get(measure, 0) for name, measure in _DAILY.items()}
-        for day, of in lines
-    ]
+    days = range(today - DAILY_DAYS + 1, today + 1)
+    return [{"date": _iso(day), **(_told(used[day]) if day in used else _NOTHING)} for day in days]
+
+
+def _told(line: Mapping[str, int] | None) -> dict[str, int | None]:
+    return {name: None if line is None else line[measure] for name, measure in _DAILY.items()}
 
 
 def _holidays(rulebook: Rulebook, today: int, market: str | None) -> list[dict[str, str]]:
@@ -271,6 +281,7 @@ def _holidays(rulebook: Rulebook, today: int, market: str | None) -> list[dict[s
     ]
 
 
+@lru_cache(1024)  # a record names the same ninety days as every other
 def _iso(day: int) -> str:
     return to_date(day).isoformat()
 

@@ -1,6 +1,7 @@
 """All that a shard knows: roster, open and sealed panes, running sums, attributes, holdings, repeats, episodes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,10 @@ from service.core.watermark import Watermark
 from service.core.windows import Windows
 
 DEFAULT_WINDOWS_DAYS = (1, 7, 14, 30, 60, 90)
+
+# While a step is aside it changes nothing that a lookup reads: whoever waits to read may do so meanwhile. Entering it
+# may raise to break the step off, after which the state is of no more use.
+Aside = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +108,9 @@ class State:
         """The watermark at which a day closes: its end and the grace."""
         return day_end_us(day, self.config.zone) + self.config.grace_us
 
-    def rows_of(self, subscriber_ids: pl.Series) -> np.ndarray:
-        """Rows of subscribers, with room made for new ones."""
-        rows = self.roster.intern(subscriber_ids)
+    def rows_of(self, subscriber_ids: pl.Series, hashes: np.ndarray | None = None) -> np.ndarray:
+        """Rows of subscribers, with room made for new ones; `hashes` are theirs, where they are known."""
+        rows = self.roster.intern(subscriber_ids, hashes)
         self.windows.grow(len(self.roster))
         self.activity.grow(len(self.roster))
         self.attributes.grow(len(self.roster))

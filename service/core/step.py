@@ -4,8 +4,8 @@ records ──► split where the watermark closes a day ──► apply, event 
                       └─► close the day ──► judge ──► Turns, one per slice
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,16 +21,11 @@ from service.core.judge import Found, conclude, daily_rules, event_rules, judge_
 from service.core.raising import orders_of
 from service.core.rules import Rulebook
 from service.core.segments import assign
-from service.core.state import State
+from service.core.state import Aside, State
 from service.core.turn import CONTACTS, LATE, Counts, DayRecord, Turn
 
 SLICE = 4000  # transitions a slice is planned for; a transaction carries at most 5,000
-PIECE = 10_000  # records taken into state while nobody may read
 SLICE_ROWS = 1 << 15  # rows that a close moves on while nobody may read
-
-# What is done in it only reads: whoever waits to read may do so meanwhile. Entering it may raise to break a step off,
-# after which the state is of no more use.
-Aside = Callable[[], AbstractContextManager[None]]
 
 
 class Due(NamedTuple):
@@ -69,7 +64,7 @@ def close(state: State, rulebook: Rulebook, due: Due, aside: Aside = nullcontext
     """Close one day and judge it; the transitions come in slices that each advance the day record."""
     state.cursor = due.cut
     found, rules = Found(), daily_rules(rulebook)
-    for rows in _moved(state, due.day):
+    for rows in _moved(state, due.day, aside):
         with aside():
             judge_rows(state, rules, rows, found)
     return _told(state, rulebook, found, DayRecord(due.day, due.cut, due.cause, rulebook.hash, 0, 0), aside)
@@ -88,15 +83,16 @@ def resume(state: State, rulebook: Rulebook) -> list[Turn]:
 
 def close_quietly(state: State, day: int, aside: Aside = nullcontext) -> None:
     """Move windows, figures and segments on to the end of `day`, judging no rule."""
-    for _ in _moved(state, day):
+    for _ in _moved(state, day, aside):
         with aside():
             pass
 
 
-def _moved(state: State, day: int) -> Iterator[np.ndarray]:
+def _moved(state: State, day: int, aside: Aside) -> Iterator[np.ndarray]:
     """Move rows on to the end of `day`, a slice after another; each is yielded when it stands there."""
-    moves = state.windows.moves(day, state.panes)
-    state.holdings.close(day)
+    with aside():
+        moves = state.windows.moves(day, state.panes)
+        state.holdings.close(day)
     for rows in _slices_of_rows(state):
         first, last = int(rows[0]), int(rows[-1]) + 1
         state.windows.close(moves, first, last)
@@ -141,10 +137,10 @@ def retrace(state: State, batch: Batch, cuts: Mapping[int, int], aside: Aside = 
         if cut >= batch.end:
             break
         at = int(np.searchsorted(offsets, cut, side="left"))
-        _take_in(state, batch, (start, at))
+        _take_in(state, batch, (start, at), aside)
         start = max(start, at)
         close_quietly(state, day, aside)
-    _take_in(state, batch, (start, batch.common.height))
+    _take_in(state, batch, (start, batch.common.height), aside)
     state.cursor = batch.end
 
 
@@ -155,48 +151,26 @@ def retrace_end(state: State, cuts: Mapping[int, int], aside: Aside = nullcontex
             close_quietly(state, day, aside)
 
 
-def _take_in(state: State, batch: Batch, span: tuple[int, int]) -> None:
+def _take_in(state: State, batch: Batch, span: tuple[int, int], aside: Aside) -> None:
     _advance(state, batch, span)
-    arrivals = admit(state, batch, span)
-    arrive(state, arrivals, ())
+    arrivals = admit(state, batch, span, aside)
+    arrive(state, arrivals, (), aside)
 
 
 def _apply(  # noqa: PLR0913, PLR0917 - what a step knows, and no more
     state: State, rulebook: Rulebook, batch: Batch, span: tuple[int, int], cursor: int, aside: Aside
 ) -> Turn:
-    rules = event_rules(rulebook)
-    told, late, counts = list[pl.DataFrame](), list[pl.DataFrame](), Counts()
-    for piece in _pieces(batch, span):
-        if late:
-            with aside():
-                pass
-        arrivals = admit(state, batch, piece)
-        told += arrive(state, arrivals, rules)
-        late.append(arrivals.late)
-        counts += arrivals.counts
-    transitions = stack(told)
+    arrivals = admit(state, batch, span, aside)
+    transitions = stack(arrive(state, arrivals, event_rules(rulebook), aside))
     state.cursor = cursor
     return Turn(
         cursor=cursor,
         feedback_cursor=state.feedback_cursor,
         transitions=transitions,
         contacts=state.episodes.contact(orders_of(transitions)),
-        late=pl.concat(late),
-        counts=counts,
+        late=arrivals.late,
+        counts=arrivals.counts,
     )
-
-
-def _pieces(batch: Batch, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """A span in pieces of PIECE records or few more: events that came under one offset stay together."""
-    offsets = batch.common["offset"].to_numpy()
-    first, last = span
-    while last - first > PIECE:
-        end = int(np.searchsorted(offsets, offsets[first + PIECE - 1], side="right"))
-        if end >= last:
-            break
-        yield first, end
-        first = end
-    yield first, last
 
 
 def _advance(state: State, batch: Batch, span: tuple[int, int]) -> None:

@@ -78,33 +78,43 @@ class StringIndex:
         numbers[known] = self._probe(present, hash64(present))
         return numbers
 
-    def intern(self, values: pl.Series) -> np.ndarray:
-        """Numbers (int32) of `values`; unknown ones are added, null is ABSENT."""
-        numbers = self.find(values)
-        absent = numbers == ABSENT
-        if absent.sum() > values.null_count():
-            absent &= values.is_not_null().to_numpy()
-            missing = values.filter(pl.Series(absent))
-            fresh = missing.unique(maintain_order=True)
-            self._add(fresh, hash64(fresh))
-            numbers[absent] = self.find(missing)
+    def intern(self, values: pl.Series, hashes: np.ndarray | None = None) -> np.ndarray:
+        """Numbers (int32) of `values`, which have no nulls; unknown ones are added. `hashes` may be known already."""
+        hashes = hash64(values) if hashes is None else hashes
+        numbers = self._probe(values, hashes)
+        absent = np.flatnonzero(numbers == ABSENT)
+        if absent.size:
+            missing = values[absent.astype(np.uint32)]
+            first = missing.arg_unique().sort().to_numpy()
+            self._add(missing[first], hashes[absent[first]])
+            numbers[absent] = self._probe(missing, hashes[absent])
         return numbers
 
     def _probe(self, values: pl.Series, hashes: np.ndarray) -> np.ndarray:
         numbers = np.full(len(values), ABSENT, np.int32)
-        mask = np.uint64(len(self._slots) - 1)
-        slots = (hashes & mask).astype(np.int64)
+        slots = (hashes & np.uint64(len(self._slots) - 1)).astype(np.int64)
         pending = np.arange(len(values))
         while pending.size:
-            candidates = self._slots[slots[pending]]
-            pending, candidates = pending[candidates >= 0], candidates[candidates >= 0]
-            alike = self._hashes[candidates] == hashes[pending]
-            same = np.zeros(pending.size, bool)
-            same[alike] = (self.take(candidates[alike]) == values[pending[alike].astype(np.uint32)]).to_numpy()
-            numbers[pending[same]] = candidates[same]
-            pending = pending[~same]
-            slots[pending] = (slots[pending] + 1) & int(mask)
+            pending, found = self._next_alike(pending, hashes, slots)
+            same = (self.take(found) == values[pending.astype(np.uint32)]).to_numpy()
+            numbers[pending[same]] = found[same]
+            pending = pending[~same]  # which met another string of their hash
+            slots[pending] = (slots[pending] + 1) & (len(self._slots) - 1)
         return numbers
+
+    def _next_alike(self, pending: np.ndarray, hashes: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the pending meet a number of their hash from their slots on, and that number; slots are moved on."""
+        met, numbers = [pending[:0]], [self._slots[:0]]
+        while pending.size:
+            candidates = self._slots[slots[pending]]
+            taken = candidates >= 0
+            pending, candidates = pending[taken], candidates[taken]
+            alike = self._hashes[candidates] == hashes[pending]
+            met.append(pending[alike])
+            numbers.append(candidates[alike])
+            pending = pending[~alike]
+            slots[pending] = (slots[pending] + 1) & (len(self._slots) - 1)
+        return np.concatenate(met), np.concatenate(numbers)
 
     def _add(self, fresh: pl.Series, hashes: np.ndarray) -> None:
         first, total = len(self._strings), len(self._strings) + len(fresh)

@@ -34,9 +34,10 @@ class Sums:
             return np.zeros(count, np.int64)
         return self._values[line, rows].astype(np.int64)
 
-    def value(self, line: int, row: int) -> int:
-        """One value."""
-        return 0 if self._values is None else int(self._values[line, row])
+    def of_row(self, row: int) -> list[int]:
+        """One value of each line."""
+        values: list[int] = [0] * self._lines if self._values is None else self._values[:, row].tolist()
+        return values
 
     def column(self, line: int, rows: int) -> np.ndarray:
         """The first `rows` values of a line, as narrow as they lie (int32 or int64)."""

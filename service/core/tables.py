@@ -1,8 +1,9 @@
 """Small columnar tables of what a subscriber has several of: bundles, bills, fees, recharges, complaints, quotas."""
 
+import bisect
 from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
 import polars as pl
 
 from service.core.tellings import mark_current, standing
@@ -10,16 +11,14 @@ from service.core.tellings import mark_current, standing
 _MOST_PIECES = 16
 
 
-def lines_of(frame: pl.DataFrame, row: int) -> pl.DataFrame:
-    """The lines of one row: for a single one numpy is several times quicker than a filter."""
-    found = np.flatnonzero(frame["row"].to_numpy() == row)
-    return (
-        frame.slice(int(found[0]), 1)
-        if found.size == 1
-        else frame[found.astype(np.uint32)]
-        if found.size
-        else frame[:0]
-    )
+def lines_of(frame: pl.DataFrame, row: int) -> list[dict[str, Any]]:
+    """The lines of one row of a frame that is sorted by row, as plain values.
+
+    No column is searched as a whole, nor by another thread: who answers a lookup never waits for its turn in between.
+    """
+    rows = memoryview(frame["row"].to_numpy())  # type: ignore[arg-type]  # no array is typed as a buffer before Python 3.12
+    first = bisect.bisect_left(rows, row)
+    return [frame.row(at, named=True) for at in range(first, bisect.bisect_right(rows, row, lo=first))]
 
 
 @dataclass(slots=True)
@@ -41,7 +40,8 @@ class Table:
         if piece.is_empty():
             return
         missing = [pl.lit(None, dtype).alias(name) for name, dtype in self.schema.items() if name not in piece.columns]
-        self._pieces.append(piece.with_columns(missing).select(pl.col(n).cast(t) for n, t in self.schema.items()))
+        columns = [pl.col(name).cast(dtype) for name, dtype in self.schema.items()]
+        self._pieces.append(piece.with_columns(missing).select(columns).sort("row", maintain_order=True))
         self._is_compact = False
         if len(self._pieces) > _MOST_PIECES:
             self._compact()
@@ -55,12 +55,13 @@ class Table:
         """Let `frame` (columns of the schema, one line per key) be the whole table."""
         self._pieces, self._is_compact = [frame], True
 
-    def of_row(self, row: int) -> list[dict[str, object]]:
+    def of_row(self, row: int) -> list[dict[str, Any]]:
         """The lines of one row, as plain values."""
-        mine = [lines for piece in self._pieces if not (lines := lines_of(piece, row)).is_empty()]
-        if not mine:
-            return []
-        return (mine[0] if self._is_compact else self._merged(mine)).to_dicts()
+        mine = [line for piece in self._pieces for line in lines_of(piece, row)]
+        keys = {tuple(line[name] for name in self.key) for line in mine}
+        if len(keys) == len(mine):
+            return mine
+        return self._merged([pl.DataFrame(mine, self.schema)]).to_dicts()
 
     @property
     def nbytes(self) -> int:

@@ -103,10 +103,10 @@ class Windows:
         sums, line = self._places[name]
         return sums.take(line, rows)
 
-    def of_row(self, row: int, name: str) -> int:
-        """One of the sums of one row, as `take` gives it."""
-        sums, line = self._places[name]
-        return sums.value(line, row)
+    def of_row(self, row: int) -> dict[str, int]:
+        """All sums of one row, named as `take` names them."""
+        lines = {sums: sums.of_row(row) for sums in (*self._sums.values(), *self._photo.values())}
+        return {name: lines[sums][line] for name, (sums, line) in self._places.items()}
 
     def is_known(self, name: str, closed_day: int) -> bool:
         """Whether the sums of that name can be had as of the closed day."""

@@ -16,10 +16,9 @@ from service.core.raising import evaluate
 from service.core.record import describe
 from service.core.rules import Roll, Rulebook
 from service.core.signals import View, columns
-from service.core.state import State
-from service.core.step import Aside
+from service.core.state import Aside, State
 from service.core.turn import TRANSITIONS
-from service.ports import WarningQuery
+from service.ports import Busy, WarningQuery
 
 _OPEN = ("raised", "acknowledged")
 _FILTERS = ("rule", "severity", "market", "area", "manager")
@@ -43,16 +42,21 @@ class Display:
             yield self._let_in
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
-        self._acquire()
+    def _held(self, *, at_once: bool = False) -> Iterator[None]:
+        self._acquire(at_once=at_once)
         try:
             yield
         finally:
             self._lock.release()
 
-    def _acquire(self) -> None:
-        with self._line:
-            self._lock.acquire()
+    def _acquire(self, *, at_once: bool = False) -> None:
+        if not self._line.acquire(blocking=not at_once):
+            raise Busy
+        try:
+            if not self._lock.acquire(blocking=not at_once):
+                raise Busy
+        finally:
+            self._line.release()
 
     @contextmanager
     def _let_in(self) -> Iterator[None]:
@@ -76,12 +80,12 @@ class Display:
         shown = self._shown
         return None if shown is None else shown[2]
 
-    def subscriber(self, subscriber_id: str) -> dict[str, Any] | None:
-        """The front office's record, or None where nobody of that id is known here."""
+    def subscriber(self, subscriber_id: str, *, at_once: bool = False) -> dict[str, Any] | None:
+        """The front office's record, or None where nobody of that id is known here. Raises: Busy."""
         if (shown := self._shown) is None:
             return None
         state, episodes, _ = shown
-        with self._held():
+        with self._held(at_once=at_once):
             record = describe(state, self._rulebook, subscriber_id, episodes)
         if record is not None:
             record["as_of"]["partition"] = self.partition

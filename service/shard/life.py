@@ -6,13 +6,14 @@ Each turn: take what waits -> decode in a thread, beside the step before -> step
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from service.core.events import Batch
 from service.core.segments import tally
-from service.core.state import new_state
-from service.core.step import Aside, close_through, resume, step
+from service.core.state import Aside, new_state
+from service.core.step import close_through, resume, step
 from service.core.turn import Turn
 from service.ports import Ends, Fenced, Lost, Publisher, Record, Records
 from service.shard.display import Display
@@ -26,7 +27,9 @@ from service.wire.decode import Decoded, decode
 
 _LOG = logging.getLogger(__name__)
 
-_WORTHWHILE = 8  # a turn is decoded ahead from so little as an eighth of the most it may take
+_WORTHWHILE = 8  # a turn is not put off, and decoded ahead, from so little as an eighth of the most it may take
+
+_T = TypeVar("_T")
 
 StillOurs = Callable[[int], Awaitable[bool]]
 
@@ -68,7 +71,7 @@ class Shard:
         self._wake = asyncio.Event()
         self._leaving = self._drains = False
         self._leave_by_s = 0.0
-        self._looked_s = 0.0
+        self._looked_s = self._began_s = 0.0
         self._state = new_state(terms.config)
         self._outbox = Outbox(partition, world, terms, self._renew, self._has_time)
         self._reports = Reports(partition, world, terms)
@@ -169,7 +172,7 @@ class Shard:
         self._usage.begin(self._state.cursor)
         self._feedback.begin(self._state.feedback_cursor)
         self._snapshots.open(self._state, decisions.high_watermark)
-        self._show()
+        self.display.show(self._state)
         self.trouble = None
         self._enter(Stage.RUNNING)
         self._world.observer.shard_restored(self._world.clock.elapsed_s() - began_s)
@@ -187,6 +190,7 @@ class Shard:
             await self._pause(self._terms.mirror_interval_s)
         self._wake.clear()
         if self._usage_waits:
+            await self._gather()
             await self._take_usage()
         if self._feedback.waits or self._reports.waits:
             await self._take_feedback()
@@ -196,6 +200,21 @@ class Shard:
         if self._snapshots.is_due(self._state):
             await self._outbox.flush()
             await self._snapshots.begin_keeping(self._state)
+
+    async def _gather(self) -> None:
+        """Put a small turn off for a moment: each costs something, however small, and more records may come."""
+        left_s = self._began_s + self._terms.turn_interval_s - self._world.clock.elapsed_s()
+        if left_s > 0 and not self._reports.waits:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    while not (self._leaving or self._feedback.waits or self._is_worthwhile):
+                        await self._wake.wait()
+                        self._wake.clear()
+        self._began_s = self._world.clock.elapsed_s()
+
+    @property
+    def _is_worthwhile(self) -> bool:
+        return self._ahead is not None or len(self._usage) * _WORTHWHILE >= self._terms.turn_records
 
     @property
     def _usage_waits(self) -> bool:
@@ -207,7 +226,7 @@ class Shard:
             self._ahead = asyncio.create_task(self._decode(*self._usage.take(self._terms.turn_records)))
 
     async def _decode(self, records: Records, end: int) -> "_Taken":
-        return _Taken(records, await asyncio.to_thread(decode, records, self._terms.intake, end))
+        return _Taken(records, await self._work(lambda: decode(records, self._terms.intake, end)))
 
     async def _forget_ahead(self) -> None:
         """What was taken and not stepped is read again by whoever owns the shard next."""
@@ -216,19 +235,18 @@ class Shard:
             await asyncio.gather(ahead, return_exceptions=True)
 
     async def _take_usage(self) -> None:
-        began_s = self._world.clock.elapsed_s()
         self._decode_ahead()
         assert self._ahead is not None  # noqa: S101 - usage waits
         taken = await self._ahead
         self._ahead = None
         # Little is better left to grow while the step runs: each turn costs something, however small.
-        if len(self._usage) * _WORTHWHILE >= self._terms.turn_records:
+        if self._is_worthwhile:
             self._decode_ahead()
-        turns = await asyncio.to_thread(self._step, taken.decoded.batch)
+        turns = await self._work(lambda: self._step(taken.decoded.batch))
         self._snapshots.note(len(taken.records))
         await self._say(turns, Poll(taken.records, taken.decoded.rejects, taken.decoded.ignored))
-        self._show()
-        self._world.observer.batch_finished(self._world.clock.elapsed_s() - began_s)
+        self.display.show(self._state)
+        self._world.observer.batch_finished(self._world.clock.elapsed_s() - self._began_s)
 
     def _step(self, batch: Batch) -> list[Turn]:
         with self.display.stepping() as aside:
@@ -245,7 +263,7 @@ class Shard:
             if due.closes is not None:
                 await self._close(due.closes)
                 await self._outbox.tell(due.passes(self._state), ())
-            self._show()
+            self.display.show(self._state)
             self._reports.done(self._state.feedback_cursor)
 
     async def _look(self) -> None:
@@ -255,10 +273,11 @@ class Shard:
         except Lost:
             return  # what is in state stays; the broker is waited for
         self._world.observer.shard_moved(self.partition, self._state.cursor, ends.high_watermark)
+        self._world.observer.shard_measured(self.partition, self._state)
         day = self._day_due(ends) if self._terms.wall else None
         if day is not None:
             await self._close(day)
-            self._show()
+            self.display.show(self._state)
         await self._outbox.say((), Poll())
 
     def _day_due(self, ends: Ends) -> int | None:
@@ -277,7 +296,11 @@ class Shard:
             with self.display.stepping() as aside:
                 return close_through(self._state, self._terms.rulebook, day, "clock", self._in_time(aside))
 
-        await self._say(await asyncio.to_thread(closing), Poll())
+        await self._say(await self._work(closing), Poll())
+
+    async def _work(self, work: Callable[[], _T]) -> _T:
+        async with self._world.working:
+            return await asyncio.to_thread(work)
 
     async def _say(self, turns: Sequence[Turn], poll: Poll) -> None:
         began_s = self._world.clock.elapsed_s()
@@ -287,10 +310,6 @@ class Shard:
             self._world.observer.day_closed((self._world.clock.elapsed_s() - began_s) / closed)
         if closed:
             self._world.observer.segments_counted(self.partition, tally(self._state))
-
-    def _show(self) -> None:
-        self.display.show(self._state)
-        self._world.observer.shard_measured(self.partition, self._state)
 
     async def _renew(self) -> Publisher:
         """Another publisher in place of one that came to its end. Raises: Fenced where the partition is not ours."""
@@ -318,11 +337,9 @@ class Shard:
         return publisher
 
     async def _pause(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
 
     def _enter(self, stage: Stage) -> None:
         self.stage = stage

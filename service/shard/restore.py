@@ -10,8 +10,8 @@ import polars as pl
 
 from service.core.events import COMMON, Batch
 from service.core.frames import from_frames, recall
-from service.core.state import State, new_state
-from service.core.step import Aside, retrace, retrace_end
+from service.core.state import Aside, State, new_state
+from service.core.step import retrace, retrace_end
 from service.ports import Snapshot
 from service.shard.outbox import read_decisions_from
 from service.shard.world import Terms, World

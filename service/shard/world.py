@@ -94,6 +94,8 @@ class World:
     observer: Observer
     # How many shards are brought back at once: each holds its snapshot's frames beside its state meanwhile.
     restoring: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
+    # How many decode or step at once: more would only take the processor from each other, and from who is asked.
+    working: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Terms:
     currency: str = "CNY"
     wall: bool = False  # whether the clock may close a day, not only the log
     turn_records: int = 50_000
+    turn_interval_s: float = 0.0  # between the beginnings of turns, unless many records wait
     mirror_interval_s: float = 1.0  # between commits of turns that say nothing, and between looks at the clock
     snapshot_records: int = 2_000_000
     snapshot_interval_s: float = 600.0

@@ -43,13 +43,13 @@ class ShardDesk:
         """Writes go through the worker's loop."""
         self._loop = loop
 
-    def subscriber(self, subscriber_id: str) -> dict[str, Any] | None:
-        """The front office's record. Raises: NotReady."""
+    def subscriber(self, subscriber_id: str, *, at_once: bool = False) -> dict[str, Any] | None:
+        """The front office's record. Raises: NotReady, Busy."""
         intake = self._terms.intake
         at = partition_of(subscriber_id.encode(), intake.partitions, intake.partitioner)
         asked = range(intake.partitions) if at is None else (at,)
         for display in self._displays(asked):
-            if (found := display.subscriber(subscriber_id)) is not None:
+            if (found := display.subscriber(subscriber_id, at_once=at_once)) is not None:
                 return found
         self._require(asked)
         return None

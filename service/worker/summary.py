@@ -49,21 +49,23 @@ class Summary:
         self.late += turn.counts.late
         if turn.day is not None and turn.day.slices_done == turn.day.slices:
             self.days[turn.day.day] += 1
-        if not turn.transitions.is_empty():
-            self._count_raised(turn.transitions.filter(pl.col("transition") == "raised"))
+        for transition, standing, rule, orders in turn.transitions.select(
+            "transition", "standing", "rule", "orders"
+        ).iter_rows():
+            if transition == "raised":
+                self._count_raised(rule, orders, standing=standing)
         self._next.turn_committed(turn)
 
-    def _count_raised(self, raised: pl.DataFrame) -> None:
-        standing = raised["standing"].fill_null(value=False)
-        self.standing.update(raised.filter(standing)["rule"].to_list())
-        published = raised.filter(~standing)
-        self.warnings.update(published["rule"].to_list())
-        for orders in published["orders"].to_list():
-            for channel, said in json.loads(orders or "{}").items():
-                if said == "ordered":
-                    self.outbound[channel] += 1
-                else:
-                    self.withheld[said] += 1
+    def _count_raised(self, rule: str, orders: str | None, *, standing: bool) -> None:
+        if standing:
+            self.standing[rule] += 1
+            return
+        self.warnings[rule] += 1
+        for channel, said in json.loads(orders or "{}").items():
+            if said == "ordered":
+                self.outbound[channel] += 1
+            else:
+                self.withheld[said] += 1
 
     def batch_finished(self, seconds: float) -> None:
         """See Observer."""

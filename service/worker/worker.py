@@ -16,6 +16,8 @@ from service.worker.memory import is_nearly_full, needed_bytes, plan, read_limit
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 2.0
 _IDLE_S = 0.2
+_GATHER_S = 0.05  # after a poll that brought little: each costs something, however little it brings
+_LITTLE = 8  # an eighth of a turn
 _GOODBYE_S = 1.0
 _TO_SAY = 0.5  # share of the time to stop for what was stepped and not said; the rest is for snapshots and goodbyes
 
@@ -220,6 +222,8 @@ class Worker:
             for one in polled:
                 if one.partition in shards:
                     shards[one.partition].offer(one.topic, one.records, one.end)
+            if sum(len(one.records) for one in polled) * _LITTLE < self._terms.turn_records:
+                await self._wait(self._stopping, _GATHER_S)
 
     async def _skip(self, truncated: Truncated) -> None:
         """Records were deleted before they were read: said aloud, and gone on with what is left."""

@@ -14,6 +14,7 @@ import pytest
 from service.api.feed import Limits
 from service.api.server import HttpServer
 from service.clock import SystemClock
+from service.ports import Busy
 from tests.api.conftest import Served, make_place
 from tests.api.listening import listening
 from tests.doubles.desk import row
@@ -63,11 +64,21 @@ async def test_a_client_that_does_not_read_is_dropped_at_the_deadline(served: Se
         assert clock.elapsed_s() - began_s < 3
 
 
+async def test_an_answer_in_two_pieces_does_not_wait_between_them(served: Served) -> None:
+    async with httpx.AsyncClient(base_url=served.address) as http:
+        await http.get("/livez")
+        (connection,) = served.server._server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_a_request_in_flight_is_finished(served: Served) -> None:
     entered, leave = threading.Event(), threading.Event()
 
-    def slow(subscriber_id: str) -> None:
+    def slow(subscriber_id: str, *, at_once: bool = False) -> None:
         del subscriber_id
+        if at_once:
+            raise Busy
         entered.set()
         leave.wait(10)
 

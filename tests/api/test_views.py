@@ -1,7 +1,9 @@
 """What the core tells fits what the API promises."""
 
+import json
 from datetime import UTC, datetime
 
+from service.api.models import SubscriberRecord
 from service.api.views import Presenter, instant, microseconds
 from service.core.record import describe
 from tests.core.test_record import BOOK, told
@@ -12,7 +14,8 @@ def test_the_core_s_record_of_a_life_in_which_every_feed_has_spoken_has_no_null(
     record = describe(state, BOOK, "a", state.episodes.frame)
     assert record is not None
     record["as_of"].setdefault("partition", 0)
-    shown = Presenter(BOOK).record(record).model_dump(by_alias=True, mode="json")
+    shown = json.loads(Presenter(BOOK).record(record))
+    assert SubscriberRecord.model_validate(shown).model_dump(by_alias=True, mode="json") == shown
     assert [name for name, value in shown.items() if value is None] == []
     assert None not in shown["as_of"].values()
     (warning,) = shown["warnings"]["open"]

@@ -67,7 +67,6 @@ def whole(events: list[Event]) -> tuple[State, list[Turn]]:
 def test_any_cutting_says_the_same(events: list[Event], sizes: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step_module, "SLICE_ROWS", 2)  # a close moves two subscribers at a time
-        patch.setattr(step_module, "PIECE", 3)
         state = new_state(CONFIG)
         turns = [turn for batch in cut(events, sizes) for turn in step(state, MIXED, batch)]
         turns = finish(state, turns)

@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
-import polars as pl
 
 from service.core.calendar import to_date, to_day
 from service.core.record import describe
@@ -11,7 +10,6 @@ from service.core.rules import Rulebook
 from service.core.signals import View, columns
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, step
-from service.core.turn import TRANSITIONS
 from tests.core.streams import Event, batch_of, plain_windows
 from tests.core.test_stream_equals_batch import windows_of
 from tests.doubles.panes import StoredPane, kept
@@ -100,6 +98,7 @@ def test_the_front_office_is_not_told_that_a_damaged_day_was_empty() -> None:
     for name, pane in store.panes.items():
         assert isinstance(pane, StoredPane)
         pane.damaged = name.startswith(f"{to_day(START.date()) + 18}.")
-    record = describe(store.taken_up(SHORT), NOTHING, "a", pl.DataFrame(schema=TRANSITIONS))
+    state = store.taken_up(SHORT)
+    record = describe(state, NOTHING, "a", state.episodes.frame)
     assert record is not None
     assert [line["data_bytes"] for line in record["daily"][-3:]] == [2**17, None, 2**19]

@@ -16,7 +16,7 @@ from service.core.rules import Rulebook
 from service.core.signals import View, columns
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, step
-from service.core.turn import TRANSITIONS, Turn
+from service.core.turn import Turn
 from tests.core.rulebooks import CALL, book, rule
 from tests.core.streams import Event, batch_of, cut
 
@@ -63,7 +63,7 @@ def streams(draw: st.DrawFn) -> list[Event]:
 
 def known(state: State) -> tuple[object, ...]:
     """All that is told of the subscriber; texts as texts, for their numbers depend on what was told first."""
-    record = describe(state, NOTHING, "a", pl.DataFrame(schema=TRANSITIONS))
+    record = describe(state, NOTHING, "a", state.episodes.frame)
     assert record is not None
     shown = {name: value for name, value in record.items() if name not in {"as_of", "daily", "windows"}}
     return shown, state.attributes.frame(1).drop(TEXTS).rows()

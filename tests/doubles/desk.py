@@ -12,7 +12,7 @@ from zlib import crc32
 import polars as pl
 
 from service.core.turn import TRANSITIONS
-from service.ports import Alert, Lost, NotReady, Truncated, WarningPage, WarningQuery
+from service.ports import Alert, Busy, Lost, NotReady, Truncated, WarningPage, WarningQuery
 from service.wire.messages import Outlet, turn_messages
 from service.wire.topics import Topics
 
@@ -129,13 +129,17 @@ class InMemoryTail:
 
 @dataclass
 class InMemoryDesk:
-    """Shards by crc32 of the subscriber; those in `restoring` answer nothing, one in `lagging` applies late."""
+    """Shards by crc32 of the subscriber; `restoring` ones answer nothing, `stepping` ones nothing at once.
+
+    One in `lagging` applies late.
+    """
 
     partitions: int = 2
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     rolls: dict[str, pl.DataFrame] = field(default_factory=dict)
     restoring: set[int] = field(default_factory=set)
+    stepping: set[int] = field(default_factory=set)
     lagging: set[int] = field(default_factory=set)
     broker: bool = True
     live: bool = True
@@ -160,8 +164,11 @@ class InMemoryDesk:
     def publish(self, line: dict[str, Any]) -> None:
         self.tail.publish(self.partition(line["subscriber_id"]), line)
 
-    def subscriber(self, subscriber_id: str) -> dict[str, Any] | None:
-        self._require(self.partition(subscriber_id))
+    def subscriber(self, subscriber_id: str, *, at_once: bool = False) -> dict[str, Any] | None:
+        partition = self.partition(subscriber_id)
+        if at_once and partition in self.stepping:
+            raise Busy
+        self._require(partition)
         return self.records.get(subscriber_id)
 
     def holder(self, msisdn: str) -> str | None:

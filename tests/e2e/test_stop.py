@@ -28,7 +28,7 @@ from tests.e2e.running import (
 )
 
 # Many subscribers and few days: an operator closes one day a day, not sixty a second.
-SUBSCRIBERS, DAYS = 6_000, 30
+SUBSCRIBERS, DAYS = 4_500, 30
 EVENTS_PER_SECOND = 20_000
 STOP_WITHIN_S = 10.0
 # Small, so that snapshots are taken while events flow; a killed member is missed soon.
