@@ -6,6 +6,7 @@ stop    pipeline (finish, commit, snapshot, leave the group) ─► live streams
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ from service.wire.topics import Topics, TopicSpec
 from service.worker import Summary, Worker
 
 _LOG = logging.getLogger(__name__)
+_COLLECT_AFTER = 200_000  # objects that a cycle may be among; Python's own default is 700
 _MINUTE_US, _SECOND_US = 60_000_000, 1_000_000
 _LOOK_S = 0.02
 _DRAIN_S = 6.0  # of the ten seconds in which a stop must be over
@@ -164,6 +166,7 @@ async def running(given: Given) -> AsyncIterator[Running]:
     settings = given.settings
     topics = Topics(settings.topics.prefix)
     terms = _terms(given, topics)
+    _collect_seldom()
     _try_writing(settings.snapshots.folder)
     if problems := await check_topics(settings.kafka, specs_of(settings)):
         raise UnfitError("\n".join(problems))
@@ -186,6 +189,13 @@ async def running(given: Given) -> AsyncIterator[Running]:
         task = asyncio.create_task(worker.run())
         stack.push_async_callback(_stop, worker, task, server)
         yield Running(address, summary, worker, task)
+
+
+def _collect_seldom() -> None:
+    """Records come by the ten thousand and go again without cycles: looking for those would take longer than reading."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 def _try_writing(place: str) -> None:
