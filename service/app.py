@@ -192,7 +192,7 @@ async def running(given: Given) -> AsyncIterator[Running]:
 
 
 def _collect_seldom() -> None:
-    """Records come by the ten thousand and go again without cycles: looking for those would take longer than reading."""
+    """Records come by the ten thousand and go without cycles: looking for those would take longer than reading them."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])

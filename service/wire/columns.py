@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from operator import attrgetter
+from typing import Any
 
 import polars as pl
 
 from service.core.events import FIELDS
-from service.wire.events import Event
 
 Check = tuple[pl.Series, str]  # flags of bad rows, and what is wrong with them
 
@@ -53,12 +52,11 @@ def months(name: str, values: Sequence[str | None]) -> tuple[pl.Series, Check]:
     )
 
 
-def typed_columns(event_type: str, events: Sequence[Event]) -> tuple[dict[str, pl.Series], list[Check]]:
-    """The columns of FIELDS[event_type], one row per event, and flags of rows that are impossible."""
+def typed_columns(event_type: str, fields: Sequence[Sequence[Any]]) -> tuple[dict[str, pl.Series], list[Check]]:
+    """The columns of FIELDS[event_type], from its fields' values in their order, and flags of impossible rows."""
     columns: dict[str, pl.Series] = {}
     checks: list[Check] = []
-    for name, dtype in FIELDS[event_type].items():
-        values = list(map(attrgetter(name), events))
+    for (name, dtype), values in zip(FIELDS[event_type].items(), fields, strict=True):
         if dtype == pl.Date:
             columns[name], check = dates(name, values)
             checks.append(check)

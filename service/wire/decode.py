@@ -1,14 +1,16 @@
 """Records of usage.events to the core's columns: what counts, what is rejected and why, what is not for us."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 import numpy as np
 import polars as pl
 
-from service.core.events import COMMON, Batch
+from service.core.events import COMMON, FIELDS, Batch
 from service.wire.cloudevents import unwrap
 from service.wire.columns import Check, instants, typed_columns
 from service.wire.events import STRUCTS, AnyEvent, Event
@@ -27,6 +29,9 @@ _decode = msgspec.json.Decoder(AnyEvent).decode
 _TYPES = tuple(STRUCTS)
 _NAMES = pl.Series("type", _TYPES)
 _CODES: dict[type, int] = {struct: code for code, struct in enumerate(STRUCTS.values())}
+_ID, _SUBSCRIBER, _TIME = map(attrgetter, ("id", "subscriber_id", "occurred_at"))
+_FIELDS = [[attrgetter(name) for name in FIELDS[event_type]] for event_type in STRUCTS]
+_TOGETHER = 512  # records read before their fields are taken out of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +58,33 @@ class Decoded:
 
 @dataclass(slots=True)
 class _Draft:
-    """Events as read, the record (by its place in the poll) that each came from, and what failed so far."""
+    """Events as read, a column each, the record (by its place in the poll) that each came from, and what failed so far.
 
-    events: list[Event] = field(default_factory=list)
+    `fields` has the values of each field of FIELDS, in its order, by the code of the type.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    subscribers: list[str] = field(default_factory=list)
+    times: list[str] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+    fields: dict[int, list[list[Any]]] = field(default_factory=dict)
     owners: list[int] = field(default_factory=list)
     faults: dict[int, tuple[Fault, str]] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Add events; only a few at once, which still lie in the processor's cache."""
+        self.ids.extend(map(_ID, events))
+        self.subscribers.extend(map(_SUBSCRIBER, events))
+        self.times.extend(map(_TIME, events))
+        alike: defaultdict[int, list[Event]] = defaultdict(list)
+        for event in events:
+            alike[_CODES[type(event)]].append(event)
+        self.codes.extend(map(_CODES.__getitem__, map(type, events)))
+        for code, mine in alike.items():
+            columns = self.fields.setdefault(code, [[] for _ in _FIELDS[code]])
+            for column, told in zip(columns, _FIELDS[code], strict=True):
+                column.extend(map(told, mine))
 
 
 def decode(records: Sequence[Record], rules: Intake, end: int | None = None) -> Decoded:
@@ -78,22 +104,24 @@ def decode(records: Sequence[Record], rules: Intake, end: int | None = None) -> 
 
 
 def _read(records: Records) -> _Draft:
-    draft = _Draft()
-    reading: Iterator[Event] = map(_event, records) if records.headers else map(_decode, records.values)  # type: ignore[arg-type]  # a missing value is a TypeError of the reader
-    failed = list[int]()
-    while True:
-        try:
-            # What was read before a bad record is kept, and reading goes on behind it.
-            draft.events.extend(reading)
-        except (*UNREADABLE, TypeError) as error:
-            at = len(draft.events) + len(failed)
-            failed.append(at)
-            _fail(draft, at, records[at], error)
-        else:
-            break
-    owners = np.ones(len(records), bool)
-    owners[failed] = False
-    draft.owners = np.flatnonzero(owners).tolist()
+    draft, good = _Draft(), np.ones(len(records), bool)
+    read: Callable[[Any], Event] = _event if records.headers else _decode
+    values: Sequence[Any] = records if records.headers else records.values
+    for first in range(0, len(values), _TOGETHER):
+        reading, events, failed = map(read, values[first : first + _TOGETHER]), list[Event](), 0
+        while True:
+            try:
+                # What was read before a bad record is kept, and reading goes on behind it.
+                events.extend(reading)
+            except (*UNREADABLE, TypeError) as error:  # a missing value is a TypeError of the reader
+                at = first + len(events) + failed
+                failed += 1
+                good[at] = False
+                _fail(draft, at, records[at], error)
+            else:
+                break
+        draft.take(events)
+    draft.owners = np.flatnonzero(good).tolist()
     return draft
 
 
@@ -161,27 +189,24 @@ def _take_pieces(draft: _Draft, at: int, pieces: list[bytes] | str) -> None:
             if stranger is None:
                 raise
             strangers.append(stranger[:_TYPE_LENGTH])
-    draft.events += events
+    draft.take(events)
     draft.owners += [at] * len(events)
     draft.ignored.update(strangers if pieces else [UNMAPPED])
 
 
 def _build(records: Records, draft: _Draft, rules: Intake, end: int) -> Batch:
     """Columns of what was read; what the checks find goes from the draft's events to its faults."""
-    if not draft.events:
+    if not draft.codes:
         return Batch(pl.DataFrame(schema=COMMON), {}, end)
-    events = draft.events
-    owners = np.array(draft.owners, np.int64)
-    codes = np.fromiter(map(_CODES.__getitem__, map(type, events)), np.int8, len(events))
+    owners, codes = np.array(draft.owners, np.int64), np.array(draft.codes, np.int8)
     common, found = _common(records, draft, owners, codes)
     bad = _Bad(owners, draft.faults)
     for fault, check in (*found, *_checks(records, owners, common, rules)):
         bad.note(fault, check, None)
     parts: list[tuple[int, np.ndarray, dict[str, pl.Series]]] = []
-    for code in np.unique(codes).tolist():
+    for code in sorted(draft.fields):
         rows = np.flatnonzero(codes == code)
-        chosen = events if rows.size == len(events) else [events[row] for row in rows.tolist()]
-        columns, checks = typed_columns(_TYPES[code], chosen)
+        columns, checks = typed_columns(_TYPES[code], draft.fields[code])
         for check in checks:
             bad.note(Fault.INVALID, check, rows)
         parts.append((code, rows, columns))
@@ -191,10 +216,8 @@ def _build(records: Records, draft: _Draft, rules: Intake, end: int) -> Batch:
 def _common(
     records: Records, draft: _Draft, owners: np.ndarray, codes: np.ndarray
 ) -> tuple[pl.DataFrame, list[tuple[Fault, Check]]]:
-    events = draft.events
-    times, bad_time = instants([event.occurred_at for event in events])
-    ids = pl.Series([event.id for event in events], dtype=pl.String)
-    subscribers = pl.Series([event.subscriber_id for event in events], dtype=pl.String)
+    times, bad_time = instants(draft.times)
+    ids, subscribers = pl.Series(draft.ids, dtype=pl.String), pl.Series(draft.subscribers, dtype=pl.String)
     offsets = records.offsets[owners]
     common = pl.DataFrame(
         {
