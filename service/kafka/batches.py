@@ -21,6 +21,7 @@ from service.wire.records import Headers, Records
 _LOG = logging.getLogger(__name__)
 TESTED = ("0.14.0",)
 _PIECE = 5_000  # records handed out together, if there are so many
+_TOGETHER = 512  # records whose fields are taken out of them together, while they lie in the processor's cache
 _OFFSET, _TIME_MS, _KEY, _VALUE, _HEADERS = map(attrgetter, ("offset", "timestamp", "key", "value", "headers"))
 
 
@@ -71,16 +72,17 @@ def _hand_out_columns(fetcher: Any) -> None:  # noqa: ANN401 - aiokafka has no t
 def _pieces(fetched: Any) -> Iterator[Records]:  # noqa: ANN401 - aiokafka has no types
     """What was fetched, in pieces; the position moves on with each, and at last over what holds no records."""
     start = end = fetched.next_fetch_offset
-    held: list[Any] = []
+    held: list[Records] = []
     for end, batch in _batches(fetched):
-        held += batch
-        if len(held) >= _PIECE:
+        many = list(batch)
+        held += [_columns(fetched._tp, many[at : at + _TOGETHER]) for at in range(0, len(many), _TOGETHER)]
+        if sum(map(len, held)) >= _PIECE:
             fetched.next_fetch_offset = end
-            yield _columns(fetched._tp, held).since(start)
+            yield Records.joined(held).since(start)
             held = []
     fetched.next_fetch_offset = end
     # A fetch begins with the whole batch in which the position lies.
-    if held and len(records := _columns(fetched._tp, held).since(start)):
+    if held and len(records := Records.joined(held).since(start)):
         yield records
 
 
@@ -106,7 +108,7 @@ def _batches(fetched: Any) -> Iterator[tuple[int, Iterable[Any]]]:  # noqa: ANN4
 def _columns(tp: TopicPartition, many: Sequence[Any]) -> Records:
     """Columns of aiokafka's records, of either kind."""
     count = len(many)
-    headers: list[Headers] = list(map(tuple, map(_HEADERS, many)))
+    headers: list[Headers] | None = list(map(tuple, map(_HEADERS, many))) if any(map(_HEADERS, many)) else None
     return Records(
         tp.topic,
         np.full(count, tp.partition, np.int64),
@@ -114,5 +116,5 @@ def _columns(tp: TopicPartition, many: Sequence[Any]) -> Records:
         np.fromiter(map(_TIME_MS, many), np.int64, count) * 1000,
         list(map(_KEY, many)),
         list(map(_VALUE, many)),
-        headers if any(headers) else None,
+        headers,
     )

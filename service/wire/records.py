@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple, overload
 
@@ -75,8 +76,8 @@ class Records(Sequence[Record]):
             np.concatenate([part.partitions for part in filled]),
             np.concatenate([part.offsets for part in filled]),
             np.concatenate([part.times_us for part in filled]),
-            [key for part in filled for key in part.keys],
-            [value for part in filled for value in part.values],
+            list(chain.from_iterable(part.keys for part in filled)),
+            list(chain.from_iterable(part.values for part in filled)),
             headers,
         )
 
