@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -21,6 +21,7 @@ from service.core.rules import Rulebook
 from service.core.signals import Terms as SignalTerms
 from service.core.state import Config
 from service.kafka.consumer import KafkaIntake
+from service.kafka.group import machines
 from service.kafka.log import KafkaLog
 from service.kafka.publisher import KafkaPublisher
 from service.kafka.sender import KafkaSender
@@ -188,7 +189,10 @@ async def running(given: Given) -> AsyncIterator[Running]:
         stack.push_async_callback(asyncio.to_thread, server.stop, _HTTP_S)
         task = asyncio.create_task(worker.run())
         stack.push_async_callback(_stop, worker, task, server)
-        yield Running(address, summary, worker, task)
+        service = Running(address, summary, worker, task)
+        looking = asyncio.create_task(_look_around(settings, service))
+        stack.callback(looking.cancel)
+        yield service
 
 
 def _collect_seldom() -> None:
@@ -207,6 +211,24 @@ def _try_writing(place: str) -> None:
             f"CHURN_SNAPSHOTS__FOLDER is '{place}', where nothing can be written ({error.strerror or error}): "
             "name a folder on a disk that outlives the process, or an object store's URL"
         ) from error
+
+
+async def _look_around(settings: Settings, service: Running) -> None:
+    """Once the shards are shared out, say whether others could not read the snapshots that are kept here."""
+    await service.until(lambda: bool(service.worker.readiness()["ready"]))
+    if said := unshared(settings.snapshots.folder, await machines(settings.kafka)):
+        _LOG.warning(said)
+
+
+def unshared(place: str, known: Collection[str]) -> str | None:
+    """What is wrong with keeping snapshots in a place, where the group has members on these machines."""
+    if Files(place).folder is None or len(known) <= 1:
+        return None
+    return (
+        f"CHURN_SNAPSHOTS__FOLDER is the local folder '{place}', but the group has members on "
+        f"{', '.join(sorted(known))}: unless all of them see it, a shard that moves reads its whole log again; "
+        "name an object store's URL"
+    )
 
 
 def _listen(server: HttpServer, http: HttpSettings) -> str:
@@ -250,6 +272,7 @@ def _terms(given: Given, topics: Topics) -> Terms:
         turn_records=settings.kafka.poll_records,
         turn_interval_s=settings.kafka.turn_interval_ms / 1000,
         mirror_interval_s=settings.kafka.mirror_interval_ms / 1000,
+        accept_gaps=settings.kafka.accept_gaps,
         snapshot_records=settings.snapshots.every_records,
         snapshot_interval_s=settings.snapshots.every_minutes * 60.0,
         memory_bytes=settings.memory.limit_mb << 20 or None,

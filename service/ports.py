@@ -99,6 +99,9 @@ class Log(Protocol):
     async def ends(self, topic: str, partition: int) -> Ends:
         """Where a partition ends now. Raises: Lost."""
 
+    async def beginning(self, topic: str, partition: int) -> int:
+        """The first offset that a partition still holds. Raises: Lost."""
+
     def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncGenerator[Sequence[Record]]:
         """Committed records from `start` to before `stop`, until the position is at least that; -1: the beginning.
 

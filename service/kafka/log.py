@@ -50,6 +50,15 @@ class KafkaLog:
         # Asked side by side: the log may have grown between the answers.
         return Ends(last_stable=stable[tp], high_watermark=max(high[tp], stable[tp]))
 
+    async def beginning(self, topic: str, partition: int) -> int:
+        """The first offset that a partition still holds. Raises: Lost."""
+        tp = TopicPartition(topic, partition)
+        try:
+            beginning: int = (await self._all.beginning_offsets([tp]))[tp]
+        except (KafkaError, OSError) as error:
+            raise Lost(f"the beginning of {topic}-{partition} is not to be had: {error}") from error
+        return beginning
+
     async def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncGenerator[Records]:
         """Committed records of [start, stop). Raises: Lost, Truncated."""
         tp = TopicPartition(topic, partition)

@@ -150,6 +150,11 @@ class KafkaSettings(Section):
     check_crcs: bool = Field(
         default=True, description="Whether read batches are verified; only the demo's embedded broker spoils checksums"
     )
+    accept_gaps: bool = Field(
+        default=False,
+        description="Whether to go on where records were deleted before they were read; else their shard does not run, "
+        "for what it told would be incomplete",
+    )
     whole_batches: bool = Field(
         default=True,
         description="Whether records are unpacked a batch at a time, which is faster; done only with versions of the "

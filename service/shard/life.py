@@ -15,7 +15,7 @@ from service.core.segments import tally
 from service.core.state import Aside, new_state
 from service.core.step import close_through, resume, step
 from service.core.turn import Turn
-from service.ports import Ends, Fenced, Lost, Publisher, Record, Records
+from service.ports import Ends, Fenced, Lost, Publisher, Record, Records, Truncated
 from service.shard.display import Display
 from service.shard.inbox import Lane
 from service.shard.outbox import CutShort, Outbox, Poll
@@ -28,6 +28,8 @@ from service.wire.decode import Decoded, decode
 _LOG = logging.getLogger(__name__)
 
 _WORTHWHILE = 8  # a turn is not put off, and decoded ahead, from so little as an eighth of the most it may take
+
+_REFUSAL = "what is told without them would be incomplete; CHURN_KAFKA__ACCEPT_GAPS=true accepts that"
 
 _T = TypeVar("_T")
 
@@ -68,6 +70,7 @@ class Shard:
         self._ready = ready
         self._usage, self._feedback = Lane(), Lane()
         self._ahead: asyncio.Task[_Taken] | None = None  # usage that was taken and is being decoded
+        self._gap: Truncated | None = None  # records that were deleted before they were read
         self._wake = asyncio.Event()
         self._leaving = self._drains = False
         self._leave_by_s = 0.0
@@ -89,7 +92,9 @@ class Shard:
     def has_room(self) -> bool:
         """Whether more may be polled."""
         most = self._terms.turn_records
-        return self.stage is Stage.RUNNING and len(self._usage) < most and len(self._feedback) < most
+        return (
+            self.stage is Stage.RUNNING and self._gap is None and len(self._usage) < most and len(self._feedback) < most
+        )
 
     @property
     def is_leaving(self) -> bool:
@@ -100,6 +105,11 @@ class Shard:
         """Records that were polled, and the position after them."""
         lane = self._feedback if topic == self._terms.topics.feedback else self._usage
         lane.offer(records, end)
+        self._wake.set()
+
+    def refuse(self, gap: Truncated) -> None:
+        """Fall, and do not run while records are missing."""
+        self._gap = gap
         self._wake.set()
 
     def leave(self, *, drain_s: float = 0.0) -> None:
@@ -140,6 +150,9 @@ class Shard:
                 _LOG.info("shard %d leaves before it has said all", self.partition)
             except Fenced as fenced:
                 self.trouble = str(fenced)
+            except Truncated as gap:
+                self.trouble = f"{gap}: {_REFUSAL}"
+                _LOG.error("shard %d does not run: %s", self.partition, self.trouble)
             except Exception as error:  # noqa: BLE001 - a fall of one shard must not end the others
                 self.trouble = f"{type(error).__name__}: {error}"
                 log = _LOG.warning if isinstance(error, Lost) else _LOG.exception
@@ -186,6 +199,8 @@ class Shard:
         await self._snapshots.finish()
 
     async def _round(self) -> None:
+        if self._gap is not None:
+            raise self._gap
         if not (self._usage_waits or self._feedback.waits):
             await self._pause(self._terms.mirror_interval_s)
         self._wake.clear()
@@ -349,6 +364,7 @@ class Shard:
 
     def _begin_anew(self) -> None:
         """Nothing of a former life is kept."""
+        self._gap = None
         self._state = new_state(self._terms.config)
         self._outbox = Outbox(self.partition, self._world, self._terms, self._renew, self._has_time)
         self._reports = Reports(self.partition, self._world, self._terms)

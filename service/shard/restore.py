@@ -12,7 +12,7 @@ from service.core.events import COMMON, Batch
 from service.core.frames import from_frames, recall
 from service.core.state import Aside, State, new_state
 from service.core.step import retrace, retrace_end
-from service.ports import Snapshot
+from service.ports import Snapshot, Truncated
 from service.shard.outbox import read_decisions_from
 from service.shard.world import Terms, World
 from service.wire.decisions import Decisions
@@ -37,6 +37,8 @@ async def restore(partition: int, world: World, terms: Terms, progress: Progress
     async with world.restoring:
         decided = await read_decisions_from(world, terms, partition, -1)
         state = await _taken_up(decided.cursor, partition, world, terms)
+        if decided.cursor:  # else nothing was ever taken: the log begins where it begins
+            await _mind_the_gap(state, partition, world, terms)
         await _follow_tail(state, decided, (partition, world, terms), progress, aside)
         contacts, days = decided.contacts, decided.days
         await asyncio.to_thread(recall, state, decided.episodes, contacts, days, decided.feedback_cursor)
@@ -58,6 +60,21 @@ def _begin(snapshot: Snapshot | None, terms: Terms, partition: int) -> State:
         except ValueError as error:
             _LOG.warning("shard %d reads the whole log again: %s", partition, error)
     return new_state(terms.config)
+
+
+async def _mind_the_gap(state: State, partition: int, world: World, terms: Terms) -> None:
+    """Records between the state and the log's beginning were deleted before they were read, or read again.
+
+    Raises: Truncated where that is not accepted.
+    """
+    topic = terms.topics.usage
+    beginning = await world.log.beginning(topic, partition)
+    if state.cursor < beginning:
+        gap = Truncated(topic, partition, state.cursor, beginning)
+        if not terms.accept_gaps:
+            raise gap
+        _LOG.error("%s: shard %d goes on without them, its windows lack them", gap, partition)
+        state.cursor = beginning
 
 
 async def _follow_tail(

@@ -113,6 +113,7 @@ class Terms:
     mirror_interval_s: float = 1.0  # between commits of turns that say nothing, and between looks at the clock
     snapshot_records: int = 2_000_000
     snapshot_interval_s: float = 600.0
+    accept_gaps: bool = False  # whether to go on where records were deleted before they were read
     back_off_s: float = 0.5
     most_back_off_s: float = 15.0
     memory_bytes: int | None = None  # what the process may take; None: what the machine gives it

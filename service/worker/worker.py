@@ -226,12 +226,16 @@ class Worker:
                 await self._wait(self._stopping, _GATHER_S)
 
     async def _skip(self, truncated: Truncated) -> None:
-        """Records were deleted before they were read: said aloud, and gone on with what is left."""
-        _LOG.error("%s: what was there is lost to the service; keep the topic's records for longer", truncated)
+        """Records were deleted before they were read: their shard runs no longer, or goes on with what is left."""
         shard = self._shards().get(truncated.partition)
-        if shard is not None:
-            shard.offer(truncated.topic, (), truncated.beginning)
-            await self._resume(shard)
+        if shard is None:
+            return
+        if not self._terms.accept_gaps:
+            shard.refuse(truncated)
+            return
+        _LOG.error("%s: what was there is lost to the service; keep the topic's records for longer", truncated)
+        shard.offer(truncated.topic, (), truncated.beginning)
+        await self._resume(shard)
 
     async def _watch(self) -> None:
         """Tell whether the broker answers, also while nothing is asked of it."""

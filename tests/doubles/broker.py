@@ -206,6 +206,10 @@ class MemoryLog:
         of = self._broker.topics[topic][partition]
         return Ends(of.last_stable, of.high_watermark)
 
+    async def beginning(self, topic: str, partition: int) -> int:
+        await self._broker.answer()
+        return self._broker.topics[topic][partition].beginning
+
     async def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncGenerator[list[Record]]:
         of = self._broker.topics[topic][partition]
         position = max(start, of.beginning)

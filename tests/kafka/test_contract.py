@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.kafka.publisher import KafkaPublisher
-from service.ports import Aborted, Ends, Fenced, Publisher, Unknown
+from service.ports import Aborted, Ends, Fenced, Publisher, Truncated, Unknown
 from tests.doubles.broker import until
 from tests.kafka.worlds import KafkaWorld, MemoryWorld, World, message, poll_until, read_all, values
 
@@ -75,6 +75,19 @@ async def test_reading_a_stretch_stops_at_its_end(world: World) -> None:
     found = [record async for records in log.read(topic, 0, 3, 7) for record in records]
     assert values(found) == ["3", "4", "5", "6"]
     assert [record async for records in log.read(topic, 0, 4, 4) for record in records] == []
+
+
+async def test_deleted_records_are_named_not_passed_over(world: World) -> None:
+    topic = await world.make_topic("one", 1)
+    sender, log = await world.sender(), await world.log()
+    for number in range(10):
+        await sender.send(message(topic, str(number)))
+    assert await log.beginning(topic, 0) == 0
+    await world.truncate(topic, 0, 4)
+    assert await log.beginning(topic, 0) == 4
+    with pytest.raises(Truncated, match="begins at 4, its records from 3 on are deleted"):
+        _ = [records async for records in log.read(topic, 0, 3, 7)]
+    assert [values(records) async for records in log.read(topic, 0, -1, 6)] == [["4", "5"]]
 
 
 async def test_the_newer_publisher_fences_the_older(world: World) -> None:

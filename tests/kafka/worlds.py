@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
 from service.kafka.consumer import KafkaIntake
@@ -34,6 +35,7 @@ class World(Protocol):
     async def sender(self) -> Sends: ...
     def intake(self, topics: Sequence[str]) -> Intake: ...
     async def group_offset(self, topic: str, partition: int) -> int | None: ...
+    async def truncate(self, topic: str, partition: int, before: int) -> None: ...
 
 
 class MemoryWorld:
@@ -60,6 +62,9 @@ class MemoryWorld:
 
     async def group_offset(self, topic: str, partition: int) -> int | None:
         return self.broker.committed.get(("g", topic, partition))
+
+    async def truncate(self, topic: str, partition: int, before: int) -> None:
+        self.broker.truncate(topic, partition, before)
 
 
 class KafkaWorld:
@@ -97,6 +102,14 @@ class KafkaWorld:
         finally:
             await consumer.stop()
         return offset
+
+    async def truncate(self, topic: str, partition: int, before: int) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before)})
+        finally:
+            await admin.close()
 
     async def stop(self) -> None:
         for one in self._stops:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -143,8 +144,48 @@ async def test_a_lost_broker_is_waited_for(expected: list[set[Any]]) -> None:
     assert [set(stand.said(partition)) for partition in range(PARTITIONS)] == expected
 
 
-async def test_records_deleted_before_they_were_read_are_said_and_passed(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("is_restarted", [True, False])
+async def test_a_shard_does_not_run_without_records_that_were_deleted(
+    caplog: pytest.LogCaptureFixture, *, is_restarted: bool
+) -> None:
     stand = Stand()
+    who, other = neighbours(2, 1)[0], neighbours(1, 1)[0]
+    stand.feed([usage(one, "usage.sms", number, count=1) for number in range(10) for one in (who, other)])
+    deleted = "usage.events-2 begins at 20, its records from"
+
+    async def refused(worker: Worker) -> None:
+        await until(lambda: deleted in str(worker.readiness()["reason"]))
+        assert "CHURN_KAFKA__ACCEPT_GAPS=true accepts that" in worker.readiness()["reason"]
+        await until(lambda: worker.readiness()["shards"][1] == "running")
+        assert worker.desk.subscriber(other) is not None
+        with pytest.raises(NotReady):
+            worker.desk.subscriber(who)
+
+    def lose() -> None:
+        stand.feed([usage(who, "usage.sms", number, count=1) for number in range(10, 20)])
+        stand.broker.truncate(TOPICS.usage, 2, 20)
+        stand.feed([usage(who, "usage.sms", 30, count=1)])
+
+    async with working(stand) as worker:
+        await until(all_committed(stand))
+        if not is_restarted:
+            lose()
+            await refused(worker)
+    if is_restarted:
+        lose()
+    async with working(stand) as worker:
+        await refused(worker)
+    assert "shard 2 does not run" in caplog.text
+    stand.terms = replace(stand.terms, accept_gaps=True)
+    async with working(stand) as worker:
+        await until(all_committed(stand))
+        assert worker.desk.subscriber(who) is not None
+
+
+async def test_records_deleted_before_they_were_read_are_said_and_passed_where_that_is_accepted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stand = Stand(accept_gaps=True)
     who = neighbours(2, 1)[0]
     stand.feed([usage(who, "usage.sms", number, count=1) for number in range(10)])
     async with working(stand) as worker:
