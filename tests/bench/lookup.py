@@ -13,8 +13,10 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -86,7 +88,7 @@ class Seen:
 
     lookups: list[tuple[float, float]] = field(default_factory=list)
     warnings: list[tuple[float, float]] = field(default_factory=list)
-    refused: int = 0
+    refused: Counter[int] = field(default_factory=Counter)  # by status
     unheard: int = 0
     feed: dict[str, float] = field(default_factory=dict)
     service: dict[str, Any] = field(default_factory=dict)
@@ -97,7 +99,7 @@ class Seen:
         return {
             "lookup_ms": _percentiles(self.lookups),
             "lookup_during_close_ms": _percentiles(_during(self.lookups, closes)),
-            "lookups_not_answered": self.refused,
+            "lookups_not_answered": {str(status): count for status, count in self.refused.items()},
             "warning_ms": _percentiles(self.warnings),
             "warning_during_close_ms": _percentiles(_during(self.warnings, closes)),
             "warnings_not_seen": self.unheard,
@@ -189,7 +191,8 @@ async def _ask_steadily(address: str, options: argparse.Namespace, seen: Seen) -
                 await asyncio.sleep(max(0.0, due_s - time.time()))
                 status = await ask(f"/v1/subscribers/{FIRST_ID + rng.randrange(options.subscribers)}")
                 seen.lookups.append((due_s, time.time() - due_s))
-                seen.refused += status != 200
+                if status != HTTPStatus.OK:
+                    seen.refused[status] += 1
 
     await asyncio.gather(*(client() for _ in range(_CLIENTS)))
 

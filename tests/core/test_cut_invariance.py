@@ -62,7 +62,7 @@ def whole(events: list[Event]) -> tuple[State, list[Turn]]:
     return state, finish(state, turns)
 
 
-@settings(max_examples=25, phases=[Phase.generate])
+@settings(max_examples=18, phases=[Phase.generate])
 @given(streams(), st.lists(st.integers(1, 7), max_size=20))
 def test_any_cutting_says_the_same(events: list[Event], sizes: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -77,7 +77,7 @@ def test_any_cutting_says_the_same(events: list[Event], sizes: list[int]) -> Non
     assert sum(t.counts.counted + t.counts.late + t.counts.repeated for t in turns) == len(events)
 
 
-@settings(max_examples=25, phases=[Phase.generate])
+@settings(max_examples=18, phases=[Phase.generate])
 @given(streams(), st.integers(0, 60), st.integers(0, 60))
 def test_a_restart_after_any_turn_says_the_rest(events: list[Event], snapshot_after: int, crash_after: int) -> None:
     _, expected = whole(events)
