@@ -167,7 +167,7 @@ async def running(given: Given) -> AsyncIterator[Running]:
     settings = given.settings
     topics = Topics(settings.topics.prefix)
     terms = _terms(given, topics)
-    _collect_seldom()
+    collect_seldom()
     _try_writing(settings.snapshots.folder)
     if problems := await check_topics(settings.kafka, specs_of(settings)):
         raise UnfitError("\n".join(problems))
@@ -195,7 +195,7 @@ async def running(given: Given) -> AsyncIterator[Running]:
         yield service
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """Records come by the ten thousand and go without cycles: looking for those would take longer than reading them."""
     gc.collect()
     gc.freeze()

@@ -4,17 +4,18 @@ Keys are `cursor`, `day/<date>`, `episode/<id>` and `contact/<subscriber>/<chann
 and none forgets it. A contact's value is the list of all contacts kept of that subscriber and channel.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TypeVar
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import msgspec
 import polars as pl
 
 from service.core.calendar import to_date, to_day
 from service.core.turn import CONTACTS, TRANSITIONS, DayRecord, Turn
-from service.wire.records import Message, Record
+from service.wire.records import Message, Record, Records
 
 CURSOR = b"cursor"
 _DAY, _EPISODE, _CONTACT = b"day/", b"episode/", b"contact/"
@@ -55,6 +56,9 @@ _JSON_TYPES: Mapping[type[pl.DataType], object] = {
 }
 _Episode = msgspec.defstruct("_Episode", [(n, _JSON_TYPES[type(t)] | None, None) for n, t in TRANSITIONS.items()])  # type: ignore[operator]  # types of the table above
 
+_FIELDS = [attrgetter(name) for name in TRANSITIONS]
+_TOGETHER = 512  # episodes whose fields are taken out of them together, while they lie in the processor's cache
+
 _encode = msgspec.json.Encoder().encode
 _cursor = msgspec.json.Decoder(_Cursor).decode
 _day = msgspec.json.Decoder(_Day).decode
@@ -92,7 +96,7 @@ def decision_messages(turn: Turn, topic: str, partition: int) -> list[Message]:
     return [Message(topic, partition, key, value) for key, value in pairs]
 
 
-def read_decisions(records: Iterable[Record]) -> Decisions:
+def read_decisions(records: Sequence[Record]) -> Decisions:
     """Decisions from all records of a shard's partition, in offset order. Raises: DecisionError."""
     reader = DecisionReader()
     reader.take(records)
@@ -103,66 +107,77 @@ class DecisionReader:
     """Collects decisions a fetch at a time; keys of a kind that is not known here are passed over."""
 
     def __init__(self) -> None:
-        self._latest: dict[bytes, Record] = {}
+        self._latest: dict[bytes, tuple[bytes, int]] = {}  # key -> value and offset
+        self._place = ""
 
-    def take(self, records: Iterable[Record]) -> None:
-        """Note records, in offset order."""
-        for record in records:
-            key = record.key or b""
-            if record.value is None:
-                self._latest.pop(key, None)
+    def take(self, records: Sequence[Record]) -> None:
+        """Note records of one partition, in offset order."""
+        columns = Records.of(records)
+        if not len(columns):
+            return
+        self._place = f"{columns.topic}-{columns.partitions[0]}"
+        for key, value, offset in zip(columns.keys, columns.values, columns.offsets.tolist(), strict=True):
+            if value is None:
+                self._latest.pop(key or b"", None)
             else:
-                self._latest[key] = record
+                self._latest[key or b""] = value, offset
 
     def decisions(self) -> Decisions:
         """What has been decided, as of the last record taken. Raises: DecisionError."""
-        cursor = self._latest.get(CURSOR)
-        offsets = _read(_cursor, cursor) if cursor else _Cursor(0, 0)
-        days = {day: _day_record(day, record) for day, record in self._days()}
+        offsets = self._read(_cursor, CURSOR) if CURSOR in self._latest else _Cursor(0, 0)
+        days = dict(self._days())
         return Decisions(
             cursor=offsets.usage,
             feedback_cursor=offsets.feedback,
             days=dict(sorted(days.items())),
-            episodes=_episodes([_read(_episode, record) for _, record in self._of(_EPISODE)]),
+            episodes=self._episodes(),
             contacts=self._contacts(),
         )
 
-    def _of(self, prefix: bytes) -> Iterator[tuple[bytes, Record]]:
-        for key, record in self._latest.items():
-            if key.startswith(prefix):
-                yield key.removeprefix(prefix), record
+    def _of(self, prefix: bytes) -> list[bytes]:
+        return [key for key in self._latest if key.startswith(prefix)]
 
-    def _days(self) -> Iterator[tuple[int, Record]]:
-        for name, record in self._of(_DAY):
+    def _days(self) -> Iterator[tuple[int, DayRecord]]:
+        for key in self._of(_DAY):
             try:
-                yield to_day(date.fromisoformat(name.decode())), record
+                day = to_day(date.fromisoformat(key.removeprefix(_DAY).decode()))
             except ValueError as error:
-                raise _unreadable(record, error) from error
+                raise self._unreadable(key, error) from error
+            told = self._read(_day, key)
+            yield day, DayRecord(day, told.cut, told.cause, told.rulebook, told.slices, told.slices_done)
+
+    def _episodes(self) -> pl.DataFrame:
+        columns: list[list[Any]] = [[] for _ in TRANSITIONS]
+        keys = self._of(_EPISODE)
+        for first in range(0, len(keys), _TOGETHER):
+            told = [self._read(_episode, key) for key in keys[first : first + _TOGETHER]]
+            for column, of in zip(columns, _FIELDS, strict=True):
+                column.extend(map(of, told))
+        named = zip(TRANSITIONS.items(), columns, strict=True)
+        return pl.DataFrame([pl.Series(name, values, dtype) for (name, dtype), values in named])
 
     def _contacts(self) -> pl.DataFrame:
         lines = []
-        for key, record in self._of(_CONTACT):
+        for key in self._of(_CONTACT):
             # A subscriber's id may hold a slash, a channel does not.
-            subscriber_id, _, channel = key.decode().rpartition("/")
+            subscriber_id, _, channel = key.removeprefix(_CONTACT).decode().rpartition("/")
             lines += [
                 (subscriber_id, channel, contact.day, contact.episode_id, contact.outcome)
-                for contact in _read(_contacts, record)
+                for contact in self._read(_contacts, key)
             ]
         return pl.DataFrame(lines, schema=CONTACTS, orient="row")
 
+    def _read(self, decode: Callable[[bytes], _Value], key: bytes) -> _Value:
+        try:
+            return decode(self._latest[key][0])
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise self._unreadable(key, error) from error
 
-def _read(decode: Callable[[bytes], _Value], record: Record) -> _Value:
-    try:
-        return decode(record.value or b"")
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        raise _unreadable(record, error) from error
-
-
-def _unreadable(record: Record, error: Exception) -> DecisionError:
-    kind = (record.key or b"").partition(b"/")[0].decode(errors="replace")
-    return DecisionError(
-        f"the {kind} decision at offset {record.offset} of {record.topic}-{record.partition} cannot be read: {error}"
-    )
+    def _unreadable(self, key: bytes, error: Exception) -> DecisionError:
+        kind = key.partition(b"/")[0].decode(errors="replace")
+        return DecisionError(
+            f"the {kind} decision at offset {self._latest[key][1]} of {self._place} cannot be read: {error}"
+        )
 
 
 def _episode_pairs(transitions: pl.DataFrame) -> Iterator[Pair]:
@@ -184,14 +199,3 @@ def _contact_pairs(contacts: pl.DataFrame) -> Iterator[Pair]:
 def _day_pair(record: DayRecord) -> Pair:
     value = _Day(record.cut, record.cause, record.rulebook, record.slices, record.slices_done)
     return _DAY + to_date(record.day).isoformat().encode(), _encode(value)
-
-
-def _day_record(day: int, record: Record) -> DayRecord:
-    told = _read(_day, record)
-    return DayRecord(day, told.cut, told.cause, told.rulebook, told.slices, told.slices_done)
-
-
-def _episodes(structs: Sequence[msgspec.Struct]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {name: pl.Series(name, [getattr(s, name) for s in structs], dtype) for name, dtype in TRANSITIONS.items()}
-    )

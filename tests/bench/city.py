@@ -21,7 +21,7 @@ import polars as pl
 
 import service.core.step as steps
 from deploy.broker import running_broker
-from service.app import config_of, store_of
+from service.app import collect_seldom, config_of, store_of
 from service.core.frames import from_frames, meta, panes_of, to_frames
 from service.core.measures import MEASURES
 from service.core.rules import Rulebook
@@ -77,6 +77,7 @@ class City:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All stages in one process, one after another."""
+    collect_seldom()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         given = os.environ.get("CHURN_TEST_BOOTSTRAP_SERVERS")

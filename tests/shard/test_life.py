@@ -204,7 +204,7 @@ async def test_leaving_breaks_off_a_step_that_closes_years() -> None:
     stand.feed([usage(who, "charge", hours, amount_minor=400, kind="usage") for hours in (1, years) for who in WHO[:3]])
     async with living(stand) as shard:
         pour(stand, shard)
-        await until(shard.display._lock.locked)  # a step has begun
+        await until(lambda: shard._state.watermark.us is not None)  # a step has begun
         shard.leave()
         await until(lambda: shard.stage is Stage.GONE)
     assert shard.trouble is None
