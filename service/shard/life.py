@@ -185,6 +185,9 @@ class Shard:
         self._usage.begin(self._state.cursor)
         self._feedback.begin(self._state.feedback_cursor)
         self._snapshots.open(self._state, decisions.high_watermark)
+        if self.progress.has_begun_late:
+            await self._snapshots.begin_keeping(self._state)
+            await self._snapshots.finish()
         self.display.show(self._state)
         self.trouble = None
         self._enter(Stage.RUNNING)

@@ -27,6 +27,7 @@ class Progress:
 
     done: int = 0
     total: int = 0
+    has_begun_late: bool = False  # at a log whose first records were gone: only a snapshot can remember where
 
 
 async def restore(partition: int, world: World, terms: Terms, progress: Progress, aside: Aside = nullcontext) -> State:
@@ -37,8 +38,12 @@ async def restore(partition: int, world: World, terms: Terms, progress: Progress
     async with world.restoring:
         decided = await read_decisions_from(world, terms, partition, -1)
         state = await _taken_up(decided.cursor, partition, world, terms)
-        if decided.cursor:  # else nothing was ever taken: the log begins where it begins
-            await _mind_the_gap(state, partition, world, terms)
+        beginning = await world.log.beginning(terms.topics.usage, partition)
+        progress.has_begun_late = not decided.cursor and state.cursor < beginning
+        if state.cursor < beginning:
+            if decided.cursor:  # else nothing was ever taken, and nothing is missed
+                _mind_the_gap(Truncated(terms.topics.usage, partition, state.cursor, beginning), terms)
+            state.cursor = beginning
         await _follow_tail(state, decided, (partition, world, terms), progress, aside)
         contacts, days = decided.contacts, decided.days
         await asyncio.to_thread(recall, state, decided.episodes, contacts, days, decided.feedback_cursor)
@@ -62,19 +67,14 @@ def _begin(snapshot: Snapshot | None, terms: Terms, partition: int) -> State:
     return new_state(terms.config)
 
 
-async def _mind_the_gap(state: State, partition: int, world: World, terms: Terms) -> None:
+def _mind_the_gap(gap: Truncated, terms: Terms) -> None:
     """Records between the state and the log's beginning were deleted before they were read, or read again.
 
     Raises: Truncated where that is not accepted.
     """
-    topic = terms.topics.usage
-    beginning = await world.log.beginning(topic, partition)
-    if state.cursor < beginning:
-        gap = Truncated(topic, partition, state.cursor, beginning)
-        if not terms.accept_gaps:
-            raise gap
-        _LOG.error("%s: shard %d goes on without them, its windows lack them", gap, partition)
-        state.cursor = beginning
+    if not terms.accept_gaps:
+        raise gap
+    _LOG.error("%s: gone on without them, windows lack them", gap)
 
 
 async def _follow_tail(
@@ -92,6 +92,6 @@ async def _follow_tail(
                 batch = (await asyncio.to_thread(decode, records, terms.intake)).batch
                 await asyncio.to_thread(retrace, state, batch, cuts, aside)
                 progress.done = batch.end - start
-    rest = Batch(pl.DataFrame(schema=COMMON), {}, decided.cursor)
+    rest = Batch(pl.DataFrame(schema=COMMON), {}, max(decided.cursor, state.cursor))
     await asyncio.to_thread(retrace, state, rest, cuts, aside)
     await asyncio.to_thread(retrace_end, state, cuts, aside)

@@ -182,6 +182,22 @@ async def test_a_shard_does_not_run_without_records_that_were_deleted(
         assert worker.desk.subscriber(who) is not None
 
 
+async def test_nothing_is_missed_of_a_topic_older_than_the_service() -> None:
+    stand = Stand()
+    who = neighbours(2, 1)[0]
+    stand.feed([usage(who, "usage.sms", number, count=1) for number in range(10)])
+    stand.broker.truncate(TOPICS.usage, 2, 5)
+    async with working(stand) as worker:
+        await until(all_committed(stand))
+        assert [snapshot.manifest["cursor"] for snapshot in stand.store.kept[2]] == [5]
+    del stand.store.kept[2][1:]  # as if it had fallen before it could keep another
+    async with working(stand) as worker:
+        await until(ready(worker))
+        record = worker.desk.subscriber(who)
+    assert record is not None
+    assert sum(day["sms"] for day in record["daily"]) == 5
+
+
 async def test_records_deleted_before_they_were_read_are_said_and_passed_where_that_is_accepted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
