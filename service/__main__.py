@@ -16,7 +16,7 @@ from service.commands.snapshot import snapshot
 from service.commands.topics import topics
 
 
-def _tell_version(is_asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+def _tell_version(*, is_asked: bool) -> None:
     if is_asked:
         typer.echo(f"churn-warning {version('churn-warning')}")
         raise typer.Exit

@@ -24,9 +24,9 @@ from service.wire.decode import Intake
 
 snapshot = typer.Typer(help="Look after the snapshots that shards start from.", no_args_is_help=True)
 
-SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="Settings file; CHURN_SETTINGS_FILE if absent.")
-]  # fmt: skip
+SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings file; CHURN_SETTINGS_FILE if absent.")]
+_DAYS_FROM_H = 48  # a longer age is told in days
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
 
@@ -66,9 +66,8 @@ def verify(*, settings_file: SettingsFile = None, json_output: AsJson = False) -
     except OSError as error:
         fail(_unasked(settings.snapshots.folder, error))
     damaged = [one for one in checked if one.damages]
-    lines = [
-        f"Shard {one.partition}, snapshot {one.name}: {'; '.join(one.damages)}" for one in damaged
-    ] or [f"All {len(checked)} snapshots are as they were written."]  # fmt: skip
+    lines = [f"Shard {one.partition}, snapshot {one.name}: {'; '.join(one.damages)}" for one in damaged]
+    lines = lines or [f"All {len(checked)} snapshots are as they were written."]
     answer = {"snapshots": len(checked), "damaged": [asdict(one) for one in damaged]}
     finish(answer, "\n".join(lines), as_json=json_output)
     if damaged:
@@ -142,7 +141,7 @@ def _age(seconds: int | str | None) -> str | None:
     if not isinstance(seconds, int):
         return None
     hours, rest = divmod(seconds, 3600)
-    return f"{hours // 24}d {hours % 24}h" if hours >= 48 else f"{hours}h {rest // 60}m"  # noqa: PLR2004 - two days of hours
+    return f"{hours // 24}d {hours % 24}h" if hours >= _DAYS_FROM_H else f"{hours}h {rest // 60}m"
 
 
 def _unasked(place: str, error: OSError) -> str:

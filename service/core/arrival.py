@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from service.core.events import Batch
+from service.core.events import Stretch
 from service.core.hashing import hash64
 from service.core.judge import judge_events
 from service.core.measures import contributions
@@ -28,16 +28,15 @@ class Arrivals:
     counts: Counts
 
 
-def admit(state: State, batch: Batch, span: tuple[int, int], aside: Aside) -> Arrivals:
-    """Decide which records of `batch[span]` count, and find their rows."""
-    first, last = span
-    common = batch.common.slice(first, last - first)
+def admit(state: State, stretch: Stretch, aside: Aside) -> Arrivals:
+    """Decide which records count, and find their rows."""
+    common = stretch.common
     if common.is_empty():
         return Arrivals({}, pl.DataFrame(schema=LATE), Counts())
     with aside():
         days = state.days_of(common["occurred_us"].to_numpy())
-        horizons = _horizons(state.config, batch, span)
-        is_late = _is_summed(batch, span) & ((-1 if state.closed_day is None else state.closed_day) - days >= horizons)
+        horizons = _horizons(state.config, stretch)
+        is_late = _is_summed(stretch) & ((-1 if state.closed_day is None else state.closed_day) - days >= horizons)
         on_time = np.flatnonzero(~is_late).astype(np.uint32)
         subscribers, ids = (hash64(common[name][on_time]) for name in ("subscriber_id", "id"))
     rows = np.full(common.height, -1, np.int32)
@@ -51,11 +50,11 @@ def admit(state: State, batch: Batch, span: tuple[int, int], aside: Aside) -> Ar
             {"offset": places.offsets[is_late], "reason": _reasons(common, is_late, days, state)}, schema=LATE
         )
         counts = Counts(counted=int(counted.sum()), late=int(is_late.sum()), repeated=int(repeated.sum()))
-        return Arrivals(_frames(batch, span, places, counted), late.unique("offset", maintain_order=True), counts)
+        return Arrivals(_frames(stretch, places, counted), late.unique("offset", maintain_order=True), counts)
 
 
 class _Places(NamedTuple):
-    """Of each record of a span its row, local day, instant and offset."""
+    """Of each record of a stretch its row, local day, instant and offset."""
 
     rows: np.ndarray
     days: np.ndarray
@@ -63,13 +62,11 @@ class _Places(NamedTuple):
     offsets: np.ndarray
 
 
-def _frames(batch: Batch, span: tuple[int, int], places: _Places, counted: np.ndarray) -> dict[str, pl.DataFrame]:
-    first, last = span
+def _frames(stretch: Stretch, places: _Places, counted: np.ndarray) -> dict[str, pl.DataFrame]:
     frames = {}
-    for event_type, fields in batch.fields.items():
-        at = fields["at"].to_numpy().astype(np.int64) - first
-        begin, end = np.searchsorted(at, (0, last - first)).tolist()
-        chosen = np.flatnonzero(counted[at[begin:end]]).astype(np.uint32) + np.uint32(begin)
+    for event_type in stretch.batch.fields:
+        fields, at = stretch.typed(event_type)
+        chosen = np.flatnonzero(counted[at]).astype(np.uint32)
         if chosen.size:
             at = at[chosen]
             offsets = places.offsets[at]
@@ -156,29 +153,23 @@ def _add(state: State, added: Mapping[int, pl.DataFrame]) -> None:
             state.activity.correct(closed - day, active)
 
 
-def _horizons(config: Config, batch: Batch, span: tuple[int, int]) -> np.ndarray:
+def _horizons(config: Config, stretch: Stretch) -> np.ndarray:
     """For how many days after its own each record may come and still count."""
-    first, last = span
-    horizons = np.full(last - first, config.horizon_days, np.int32)
-    for event_type, fields in batch.fields.items():
-        at = fields["at"].to_numpy().astype(np.int64)
-        begin, end = np.searchsorted(at, (first, last)).tolist()
-        at = at[begin:end] - first
+    horizons = np.full(stretch.last - stretch.first, config.horizon_days, np.int32)
+    for event_type in stretch.batch.fields:
+        fields, at = stretch.typed(event_type)
         if event_type in config.horizon_days_by_type:
             horizons[at] = config.horizon_days_by_type[event_type]
         if "roaming" in fields.columns:
-            roaming = fields["roaming"].slice(begin, end - begin).fill_null(value=False)
-            horizons[at[roaming.to_numpy()]] = config.roaming_horizon_days
+            horizons[at[fields["roaming"].fill_null(value=False).to_numpy()]] = config.roaming_horizon_days
     return horizons
 
 
-def _is_summed(batch: Batch, span: tuple[int, int]) -> np.ndarray:
+def _is_summed(stretch: Stretch) -> np.ndarray:
     """Flags of records that add to a day. All others bear their own time, and however late may be a law's: consent."""
-    first, last = span
-    flags = np.zeros(last - first, bool)
-    for event_type in SUMMED & batch.fields.keys():
-        at = batch.fields[event_type]["at"].to_numpy().astype(np.int64)
-        flags[at[slice(*np.searchsorted(at, (first, last)).tolist())] - first] = True
+    flags = np.zeros(stretch.last - stretch.first, bool)
+    for event_type in SUMMED & stretch.batch.fields.keys():
+        flags[stretch.typed(event_type)[1]] = True
     return flags
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 STATUSES = (
@@ -97,3 +99,23 @@ class Batch:
     common: pl.DataFrame
     fields: Mapping[str, pl.DataFrame]
     end: int
+
+
+class Stretch(NamedTuple):
+    """The events of a batch from row `first` of its `common` to before row `last`."""
+
+    batch: Batch
+    first: int
+    last: int
+
+    @property
+    def common(self) -> pl.DataFrame:
+        """Its part of `common`."""
+        return self.batch.common.slice(self.first, self.last - self.first)
+
+    def typed(self, event_type: str) -> tuple[pl.DataFrame, np.ndarray]:
+        """Its part of `fields[event_type]`, and of each event there the row (int64) in the stretch's own `common`."""
+        fields = self.batch.fields[event_type]
+        at = fields["at"].to_numpy().astype(np.int64) - self.first
+        begin, end = np.searchsorted(at, (0, self.last - self.first)).tolist()
+        return fields.slice(begin, end - begin), at[begin:end]

@@ -15,7 +15,7 @@ import polars as pl
 from service.core.arrival import admit, arrive
 from service.core.calendar import to_date
 from service.core.episodes import empty_transitions, stack
-from service.core.events import Batch
+from service.core.events import Batch, Stretch
 from service.core.hashing import hash64
 from service.core.judge import Found, conclude, daily_rules, event_rules, judge_rows
 from service.core.raising import orders_of
@@ -42,10 +42,10 @@ def step(state: State, rulebook: Rulebook, batch: Batch, aside: Aside = nullcont
     start = 0
     for at, day, cut in _cuts(state, batch):
         if at > start:
-            turns.append(_apply(state, rulebook, batch, (start, at), cut, aside))
+            turns.append(_apply(state, rulebook, Stretch(batch, start, at), cut, aside))
             start = at
         turns += close(state, rulebook, Due(day, cut, "watermark"), aside)
-    turns.append(_apply(state, rulebook, batch, (start, batch.common.height), batch.end, aside))
+    turns.append(_apply(state, rulebook, Stretch(batch, start, batch.common.height), batch.end, aside))
     return turns
 
 
@@ -137,10 +137,10 @@ def retrace(state: State, batch: Batch, cuts: Mapping[int, int], aside: Aside = 
         if cut >= batch.end:
             break
         at = int(np.searchsorted(offsets, cut, side="left"))
-        _take_in(state, batch, (start, at), aside)
+        _take_in(state, Stretch(batch, start, at), aside)
         start = max(start, at)
         close_quietly(state, day, aside)
-    _take_in(state, batch, (start, batch.common.height), aside)
+    _take_in(state, Stretch(batch, start, batch.common.height), aside)
     state.cursor = batch.end
 
 
@@ -151,16 +151,14 @@ def retrace_end(state: State, cuts: Mapping[int, int], aside: Aside = nullcontex
             close_quietly(state, day, aside)
 
 
-def _take_in(state: State, batch: Batch, span: tuple[int, int], aside: Aside) -> None:
-    _advance(state, batch, span)
-    arrivals = admit(state, batch, span, aside)
+def _take_in(state: State, stretch: Stretch, aside: Aside) -> None:
+    _advance(state, stretch.common)
+    arrivals = admit(state, stretch, aside)
     arrive(state, arrivals, (), aside)
 
 
-def _apply(  # noqa: PLR0913, PLR0917 - what a step knows, and no more
-    state: State, rulebook: Rulebook, batch: Batch, span: tuple[int, int], cursor: int, aside: Aside
-) -> Turn:
-    arrivals = admit(state, batch, span, aside)
+def _apply(state: State, rulebook: Rulebook, stretch: Stretch, cursor: int, aside: Aside) -> Turn:
+    arrivals = admit(state, stretch, aside)
     transitions = stack(arrive(state, arrivals, event_rules(rulebook), aside))
     state.cursor = cursor
     return Turn(
@@ -173,12 +171,11 @@ def _apply(  # noqa: PLR0913, PLR0917 - what a step knows, and no more
     )
 
 
-def _advance(state: State, batch: Batch, span: tuple[int, int]) -> None:
+def _advance(state: State, common: pl.DataFrame) -> None:
     """Move the watermark over records whose closes are known already."""
-    part = batch.common.slice(span[0], span[1] - span[0])
-    if not part.is_empty():
-        _begin(state, part)
-        state.watermark.advance(part["occurred_us"].to_numpy(), lambda: hash64(part["subscriber_id"]))
+    if not common.is_empty():
+        _begin(state, common)
+        state.watermark.advance(common["occurred_us"].to_numpy(), lambda: hash64(common["subscriber_id"]))
 
 
 def _begin(state: State, common: pl.DataFrame) -> None:

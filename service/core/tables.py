@@ -16,7 +16,7 @@ def lines_of(frame: pl.DataFrame, row: int) -> list[dict[str, Any]]:
 
     No column is searched as a whole, nor by another thread: who answers a lookup never waits for its turn in between.
     """
-    rows = memoryview(frame["row"].to_numpy())  # type: ignore[arg-type]  # no array is typed as a buffer before Python 3.12
+    rows = frame["row"].to_numpy().data
     first = bisect.bisect_left(rows, row)
     return [frame.row(at, named=True) for at in range(first, bisect.bisect_right(rows, row, lo=first))]
 

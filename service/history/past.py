@@ -68,14 +68,14 @@ def live_through(events: pl.DataFrame, lot: Lot, day: int, watch: Watch = iter) 
     """
     zone = lot.config.zone
     dated = events.filter(pl.col("occurred_us").is_not_null())
-    days = pl.Series(local_days(dated["occurred_us"].to_numpy(), zone))
-    by_then = pl.concat([dated.filter(days <= day), events.filter(pl.col("occurred_us").is_null())])
+    days = local_days(dated["occurred_us"].to_numpy(), zone)
+    by_then = pl.concat([dated.filter(pl.Series(days <= day)), events.filter(pl.col("occurred_us").is_null())])
     past = live(by_then, lot, watch)
     if past.state.closed_day is None:
-        begins = f"the first is of {to_date(int(days.min()))}" if days.len() else "there are none at all"  # type: ignore[arg-type]  # days are integers
+        begins = f"the first is of {to_date(int(days.min()))}" if days.size else "there are none at all"
         raise FileError(f"there are no events on or before {to_date(day)}; {begins}")
     close_through(past.state, lot.rulebook, day, "clock")
-    past.last_day = int(days.max())  # type: ignore[arg-type]  # days are integers
+    past.last_day = int(days.max())
     return past
 
 

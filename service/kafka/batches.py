@@ -6,9 +6,9 @@ It reaches into the client, so it is used with versions it was tested with, and 
 """
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 import aiokafka
 import numpy as np
@@ -25,10 +25,62 @@ _TOGETHER = 512  # records whose fields are taken out of them together, while th
 _OFFSET, _TIME_MS, _KEY, _VALUE, _HEADERS = map(attrgetter, ("offset", "timestamp", "key", "value", "headers"))
 
 
+# What of aiokafka is relied upon, as its source of TESTED has it.
+
+
+class _Record(Protocol):
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+class _Batch(Iterable[_Record], Protocol):
+    base_offset: int
+    next_offset: int
+    producer_id: int | None
+    is_control_batch: bool
+    is_transactional: bool
+
+    def validate_crc(self) -> bool: ...
+
+
+class _Batches(Protocol):
+    def has_next(self) -> bool: ...
+    def next_batch(self) -> _Batch: ...
+
+
+class _Fetched(Protocol):
+    _tp: TopicPartition
+    _records: _Batches
+    _records_iterator: Iterator[Any]
+    _check_crcs: bool
+    _isolation_level: int
+    _aborted_producers: set[int]
+    next_fetch_offset: int
+
+    def _consume_aborted_up_to(self, offset: int) -> None: ...
+    def _contains_abort_marker(self, batch: _Batch) -> bool: ...
+
+
+class _Fetcher(Protocol):
+    _records: Mapping[TopicPartition, Any]  # results of fetches, or errors
+    _proc_fetch_request: Callable[..., Awaitable[bool]]
+
+
+class _Consumer(Protocol):
+    _fetcher: _Fetcher
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int, max_records: int
+    ) -> Mapping[TopicPartition, Sequence[Any]]: ...
+
+
 class BatchReader:
     """Reads a started consumer; whether by `whole_batches` or record by record makes no difference but in time."""
 
-    def __init__(self, consumer: Any, *, whole_batches: bool) -> None:  # noqa: ANN401 - aiokafka has no types
+    def __init__(self, consumer: _Consumer, *, whole_batches: bool) -> None:
         self._consumer = consumer
         self.by_batch = whole_batches and _is_tested()
         if self.by_batch:
@@ -53,12 +105,12 @@ def _is_tested() -> bool:
     return False
 
 
-def _hand_out_columns(fetcher: Any) -> None:  # noqa: ANN401 - aiokafka has no types
+def _hand_out_columns(fetcher: _Fetcher) -> None:
     """Exchange the iterator of every fetch before anybody has begun to read it."""
     fetch = fetcher._proc_fetch_request
 
-    async def fetch_columns(*request: Any) -> bool:  # noqa: ANN401 - aiokafka has no types
-        arrived: bool = await fetch(*request)
+    async def fetch_columns(*request: object) -> bool:
+        arrived = await fetch(*request)
         # Nobody has run since the results were put there: a coroutine that returns does not pause.
         for result in fetcher._records.values():
             fetched = result._partition_records if type(result) is FetchResult else None
@@ -69,7 +121,7 @@ def _hand_out_columns(fetcher: Any) -> None:  # noqa: ANN401 - aiokafka has no t
     fetcher._proc_fetch_request = fetch_columns
 
 
-def _pieces(fetched: Any) -> Iterator[Records]:  # noqa: ANN401 - aiokafka has no types
+def _pieces(fetched: _Fetched) -> Iterator[Records]:
     """What was fetched, in pieces; the position moves on with each, and at last over what holds no records."""
     start = end = fetched.next_fetch_offset
     held: list[Records] = []
@@ -86,7 +138,7 @@ def _pieces(fetched: Any) -> Iterator[Records]:  # noqa: ANN401 - aiokafka has n
         yield records
 
 
-def _batches(fetched: Any) -> Iterator[tuple[int, Iterable[Any]]]:  # noqa: ANN401 - aiokafka has no types
+def _batches(fetched: _Fetched) -> Iterator[tuple[int, Iterable[_Record]]]:
     """The position after each batch, and its records: none of control batches and of what was aborted.
 
     The same as PartitionRecords._unpack_records does, but for the unpacking of records.
@@ -105,7 +157,7 @@ def _batches(fetched: Any) -> Iterator[tuple[int, Iterable[Any]]]:  # noqa: ANN4
         yield batch.next_offset, () if batch.is_control_batch else batch
 
 
-def _columns(tp: TopicPartition, many: Sequence[Any]) -> Records:
+def _columns(tp: TopicPartition, many: Sequence[_Record]) -> Records:
     """Columns of aiokafka's records, of either kind."""
     count = len(many)
     headers: list[Headers] | None = list(map(tuple, map(_HEADERS, many))) if any(map(_HEADERS, many)) else None

@@ -4,8 +4,7 @@
 Their bytes are kept as lone surrogates ("surrogateescape"); `wire` rejects a record with such a header.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy, _DefaultRecordPy
@@ -31,7 +30,7 @@ class _Fetched:
         self.has_next = self._records.has_next
         self.size_in_bytes = self._records.size_in_bytes
 
-    def next_batch(self) -> Any:  # noqa: ANN401 - aiokafka has no types
+    def next_batch(self) -> object:
         size = _LENGTH.stop + int.from_bytes(self._left[_LENGTH], "big")
         data, self._left = self._left[:size], self._left[size:]
         batch = self._records.next_batch()
@@ -42,22 +41,23 @@ class _Fetched:
 class _Batch:
     """As a batch of aiokafka, and its records whatever their headers are called."""
 
-    def __init__(self, batch: Any, data: memoryview) -> None:  # noqa: ANN401 - aiokafka has no types
+    def __init__(self, batch: Iterable[object], data: memoryview) -> None:
         self._batch = batch
         self._data = data
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - aiokafka has no types
+    def __getattr__(self, name: str) -> object:
         return getattr(self._batch, name)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         try:
             return iter(list(self._batch))
         except UnicodeDecodeError:
-            return _spelled_out(_DefaultRecordBatchPy(bytearray(self._data)))
+            return _spelled_out(bytearray(self._data))
 
 
-def _spelled_out(batch: Any) -> Iterator[Any]:  # noqa: ANN401 - aiokafka has no types
+def _spelled_out(whole: bytearray) -> Iterator[object]:
     """The records of a batch, read field by field."""
+    batch = _DefaultRecordBatchPy(whole)
     batch._maybe_uncompress()
     data, at = batch._buffer, batch._pos
     for _ in range(batch._num_records):

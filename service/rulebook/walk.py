@@ -57,8 +57,11 @@ def kind_of(dtype: pl.DataType) -> Kind | None:
     if dtype.is_numeric():
         return "number"
     kinds: Mapping[type[pl.DataType], Kind] = {
-        pl.Boolean: "boolean", pl.String: "text", pl.Enum: "text", pl.Date: "date",
-    }  # fmt: skip
+        pl.Boolean: "boolean",
+        pl.String: "text",
+        pl.Enum: "text",
+        pl.Date: "date",
+    }
     return kinds.get(dtype.base_type())
 
 

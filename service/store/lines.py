@@ -24,7 +24,7 @@ class Records:
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
         # Plain integers out of a few places of the file: several times faster than numpy's own search for one.
-        self._rows = memoryview(array["row"])  # type: ignore[arg-type]  # no array is typed as a buffer before Python 3.12
+        self._rows = array["row"].data
 
     @property
     def is_mapped(self) -> bool:

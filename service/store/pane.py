@@ -60,7 +60,7 @@ class StoredPane:
             raise DamagedError(f"{self.path} is missing") from error
         if not self.entry.is_of(data):
             raise DamagedError(f"{self.path} is damaged")
-        return pl.read_parquet(io.BytesIO(data)).cast(PANE)  # type: ignore[arg-type]  # a schema
+        return pl.read_parquet(io.BytesIO(data)).select(pl.col(name).cast(dtype) for name, dtype in PANE.items())
 
     def _open(self) -> Records:
         records = self._lines.open(self.path, self.rows)

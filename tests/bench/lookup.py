@@ -177,7 +177,7 @@ async def _ready(address: str) -> None:
         async with _connected(address) as ask:
             if await ask("/readyz") == 200:
                 return
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # between two looks: the caller gives the deadline
 
 
 async def _ask_steadily(address: str, options: argparse.Namespace, seen: Seen) -> None:
@@ -188,7 +188,7 @@ async def _ask_steadily(address: str, options: argparse.Namespace, seen: Seen) -
         async with _connected(address) as ask:
             for number in numbers:
                 due_s = began_s + number / options.lookups
-                await asyncio.sleep(max(0.0, due_s - time.time()))
+                await asyncio.sleep(max(0.0, due_s - time.time()))  # the pace that is asked for
                 status = await ask(f"/v1/subscribers/{FIRST_ID + rng.randrange(options.subscribers)}")
                 seen.lookups.append((due_s, time.time() - due_s))
                 if status != HTTPStatus.OK:
@@ -238,7 +238,7 @@ async def _probe(settings: Settings, seen: Seen, over: asyncio.Event) -> None:
             await sender.send(Message(topics.usage, partition, who.encode(), _porting(who)))
             if waiting.was_last:
                 break
-            await asyncio.sleep(1 / _PROBES_PER_S)
+            await asyncio.sleep(1 / _PROBES_PER_S)  # the pace of probes
         await asyncio.wait([hearing], timeout=_HEARD_WITHIN_S)
     finally:
         hearing.cancel()

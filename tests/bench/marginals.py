@@ -21,9 +21,15 @@ _MONTH_DAYS = 30
 _BILL_MONTH = 2024 * 12 + 2
 # What somebody of level 1 uses on an ordinary day at most.
 _MOST = {
-    "spend": 300, "voice": 12, "voice_seconds": 700, "voice_in": 10, "data": 600_000_000, "sms": 3, "recharge": 100,
+    "spend": 300,
+    "voice": 12,
+    "voice_seconds": 700,
+    "voice_in": 10,
+    "data": 600_000_000,
+    "sms": 3,
+    "recharge": 100,
     "outgoing": 16,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)

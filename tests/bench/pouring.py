@@ -27,7 +27,7 @@ async def pour(events: int, subscribers: int, rate: int) -> dict[str, float]:
     try:
         for chunk in chunks(events, subscribers):
             for start in range(0, len(chunk.keys), portion):
-                await asyncio.sleep(max(0.0, began_s + sent / rate - time.time()))
+                await asyncio.sleep(max(0.0, began_s + sent / rate - time.time()))  # the pace that is asked for
                 values = chunk.values[start : start + portion]
                 await feeder.send(chunk.keys[start : start + portion], values)
                 sent += len(values)

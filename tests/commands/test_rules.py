@@ -56,5 +56,6 @@ def test_what_is_wrong_in_any_file_is_told_by_line_with_status_1(folder: Path) -
 def test_without_a_folder_nothing_can_be_checked() -> None:
     found = checked("/nowhere")
     assert (found.exit_code, found.stderr) == (
-        2, "/nowhere: there is no such folder; name the one that holds the rules\n",
-    )  # fmt: skip
+        2,
+        "/nowhere: there is no such folder; name the one that holds the rules\n",
+    )

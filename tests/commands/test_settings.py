@@ -29,8 +29,10 @@ def test_as_json_values_keep_their_types(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("CHURN_LOG__ID_KEY", "secret")
     answer = json.loads(told("--json").splitlines()[-1])
     assert answer["CHURN_HTTP__PORT"] == {
-        "value": 8080, "default": 8080, "meaning": "Port to listen on; 0 for any free one",
-    }  # fmt: skip
+        "value": 8080,
+        "default": 8080,
+        "meaning": "Port to listen on; 0 for any free one",
+    }
     assert answer["CHURN_TIME__WINDOWS_DAYS"]["value"] == [1, 30]
     assert answer["CHURN_TIME__WINDOWS_DAYS"]["default"] == [1, 7, 14, 30, 60, 90]
     assert answer["CHURN_RULES__FOLDER"]["value"] == "rules"

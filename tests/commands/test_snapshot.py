@@ -43,8 +43,11 @@ def answer(*words: str, status: int = 0) -> dict[str, Any]:
 def test_list_tells_what_is_there() -> None:
     listed = answer("list")["snapshots"]
     assert [(one["partition"], one["cursor"], one["day"]) for one in listed] == [
-        (3, 20, "2013-04-05"), (3, 9, "2013-04-05"), (3, 5, "2013-04-05"), (6, 1, None),
-    ]  # fmt: skip
+        (3, 20, "2013-04-05"),
+        (3, 9, "2013-04-05"),
+        (3, 5, "2013-04-05"),
+        (6, 1, None),
+    ]
     assert all(one["size_bytes"] > 1000 and one["age_s"] > 0 and one["trouble"] is None for one in listed)
     assert "2013-04-05" in asked("list").stdout
 
@@ -99,8 +102,9 @@ def test_reshard_fills_another_place_and_says_what_it_does_not_carry(
     assert "open warnings, acknowledgements and contacts are not" in first.stdout
     again = asked("reshard", "--partitions", "1", "--to", to)
     assert (again.exit_code, again.stderr.splitlines()) == (
-        2, ["there are snapshots at the target already: name a folder or a URL that is empty"],
-    )  # fmt: skip
+        2,
+        ["there are snapshots at the target already: name a folder or a URL that is empty"],
+    )
     monkeypatch.setenv("CHURN_SNAPSHOTS__FOLDER", to)
     monkeypatch.setenv("CHURN_TOPICS__PARTITIONS", "1")
     assert [(one["cursor"], one["trouble"]) for one in answer("list")["snapshots"]] == [(0, None)]

@@ -127,8 +127,9 @@ def test_an_open_warning_is_taken_over_and_the_world_is_told(town: Town) -> None
     town.front.until(lambda: town.front.ask("/v1/warnings").json()["complete"])
     said = town.front.ask(f"/v1/warnings/{quote(warning['id'], safe='')}/acknowledge", "POST", json={"by": "Wang"})
     assert (said.status_code, said.json()) == (
-        200, {"id": warning["id"], "applied": True, "state": "acknowledged", "acknowledged_by": "Wang"},
-    )  # fmt: skip
+        200,
+        {"id": warning["id"], "applied": True, "state": "acknowledged", "acknowledged_by": "Wang"},
+    )
     taken = next(one for one in town.record()["warnings"]["open"] if one["id"] == warning["id"])
     assert (taken["state"], taken["acknowledged_by"]) == ("acknowledged", "Wang")
     told = [record for record in town.found("churn.warnings") if record.key == WHO.encode()]

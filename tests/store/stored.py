@@ -35,7 +35,7 @@ def snapshot(cursor: int, panes: dict[str, pl.DataFrame | Stored] | None = None,
         "table/bundles": pl.DataFrame({"row": [1], "ends": pl.Series([None], dtype=pl.Date)}),
         "repeats": pl.DataFrame({"hash": pl.Series([2**64 - 1], dtype=pl.UInt64)}),
         "empty": pl.DataFrame(schema={"row": pl.Int32, "text": pl.String}),
-    }  # fmt: skip
+    }
     return Snapshot(said, frames, PANES | (panes or {}))
 
 

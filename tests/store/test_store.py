@@ -71,7 +71,7 @@ def test_of_two_of_one_cursor_the_later_is_the_newest(place: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_wherever_the_storing_breaks_off_a_whole_snapshot_is_there(place: str, tmp_path: Path, full: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_wherever_the_storing_breaks_off_a_whole_snapshot_is_there(place: str, tmp_path: Path, *, full: bool) -> None:
     """Every change is the last one once; the one before or the new one is found, never anything else."""
     before, after = snapshot(5), snapshot(9, {"15802.0": pane(4)})
     finished, changes, outcomes = False, 0, set()
