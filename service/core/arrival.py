@@ -10,12 +10,13 @@ import polars as pl
 from service.core.events import Stretch
 from service.core.hashing import hash64
 from service.core.judge import judge_events
-from service.core.measures import contributions
+from service.core.measures import ADDED, contributions
 from service.core.rules import Rule
 from service.core.state import Aside, Config, State
 from service.core.turn import LATE, Counts
 
-SUMMED = frozenset(("usage.voice", "usage.sms", "usage.data", "charge", "recharge", "bill.closed"))
+# What comes too late for its day is told so. A bill ends its month: the figures of later days have been judged by it.
+_OF_A_DAY = frozenset((*ADDED, "bill.closed"))
 _EVENTS_PER_RECORD = 1024  # room for the order of events that a mapping makes of one record
 
 
@@ -36,7 +37,7 @@ def admit(state: State, stretch: Stretch, aside: Aside) -> Arrivals:
     with aside():
         days = state.days_of(common["occurred_us"].to_numpy())
         horizons = _horizons(state.config, stretch)
-        is_late = _is_summed(stretch) & ((-1 if state.closed_day is None else state.closed_day) - days >= horizons)
+        is_late = _is_of_a_day(stretch) & ((-1 if state.closed_day is None else state.closed_day) - days >= horizons)
         on_time = np.flatnonzero(~is_late).astype(np.uint32)
         subscribers, ids = (hash64(common[name][on_time]) for name in ("subscriber_id", "id"))
     rows = np.full(common.height, -1, np.int32)
@@ -165,10 +166,10 @@ def _horizons(config: Config, stretch: Stretch) -> np.ndarray:
     return horizons
 
 
-def _is_summed(stretch: Stretch) -> np.ndarray:
-    """Flags of records that add to a day. All others bear their own time, and however late may be a law's: consent."""
+def _is_of_a_day(stretch: Stretch) -> np.ndarray:
+    """Flags of records that belong to a day. All others bear their own time, and may be a law's, as consent is."""
     flags = np.zeros(stretch.last - stretch.first, bool)
-    for event_type in SUMMED & stretch.batch.fields.keys():
+    for event_type in _OF_A_DAY & stretch.batch.fields.keys():
         flags[stretch.typed(event_type)[1]] = True
     return flags
 

@@ -55,6 +55,12 @@ _PLAIN: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 
 
+def _reach(ranks: np.ndarray, days: np.ndarray) -> np.ndarray:
+    """Steps towards another network and their days, as one number (int64) that orders them."""
+    reach: np.ndarray = (ranks.astype(np.int64) << 32) + days
+    return reach
+
+
 def _untold(name: str, room: int) -> np.ndarray:
     dtype, fill = _FILL[name]
     return np.broadcast_to(np.array(fill, dtype), room)
@@ -138,12 +144,10 @@ class Attributes:
             for (channel,), part in consent.partition_by("channel", as_dict=True).items():
                 self._tell(part, f"consent_{channel}_us", {f"consent_{channel}": "granted"})
         if (called := frames.get("competitor.called")) is not None:
-            told = {"competitor_called_on": "day", "competitor_network": "network"}
-            self._tell(called, "competitor_called_on", told, by="day")
+            self._tell(called, "competitor_called_on", {"competitor_network": "network"}, by="day")
         if (recharge := frames.get("recharge")) is not None:
             paid = recharge.filter(pl.col("amount_minor") > 0)
-            told = {"last_recharge": "day", "last_recharge_minor": "amount_minor"}
-            self._tell(paid, "last_recharge", told, by="day")
+            self._tell(paid, "last_recharge", {"last_recharge_minor": "amount_minor"}, by="day")
 
     def see(self, rows: np.ndarray, days: np.ndarray) -> None:
         """Remember the earliest day of each row."""
@@ -169,14 +173,21 @@ class Attributes:
             self._tell(pl.concat(parts), "activated_us", {"activated_on": "activated_on"})
 
     def _port(self, frame: pl.DataFrame) -> None:
-        """Who has asked for a code or to port has not taken it back by asking about it again."""
-        latest = frame.sort("row", "rank", "day", "seq").group_by("row", maintain_order=True).last()
-        rows, ranks, days = (latest[name].to_numpy() for name in ("row", "rank", "day"))
-        standing_rank, standing_day = self.columns["porting"][rows], self.columns["porting_since"][rows]
-        moves = (ranks > standing_rank) | ((ranks == standing_rank) & (days >= standing_day))
-        latest, rows = latest.filter(pl.Series(moves)), rows[moves]
+        """Who has asked for a code or to port has not taken it back by asking about it again: the furthest step stands.
+
+        How far a telling goes takes the place of its time: by the step, then by the day.
+        """
+        rows = frame["row"].to_numpy()
+        standing = _reach(self.columns["porting"][rows], self.columns["porting_since"][rows])
+        reached = _reach(frame["rank"].to_numpy(), frame["day"].to_numpy())
+        told = mark_current(frame.with_columns(reach=pl.Series(reached)), ["row"], "reach", pl.Series(standing))
+        latest = (
+            told.filter("is_current")
+            .group_by("row", maintain_order=True)
+            .agg(pl.col("rank", "day").last(), pl.col("to_network").drop_nulls().last())
+        )
         for name, source in {"porting": "rank", "porting_since": "day", "porting_network": "to_network"}.items():
-            self._write(name, rows, latest[source])
+            self._write(name, latest["row"].to_numpy(), latest[source])
 
     def _status(self, frame: pl.DataFrame) -> None:
         codes = {name: code for code, name in enumerate(STATUSES)}
@@ -202,7 +213,7 @@ class Attributes:
             return
         marked = self._current(frame, time, by)
         current, older = marked.filter("is_current"), marked.filter(~pl.col("is_current"))
-        fields = list(dict.fromkeys(told.values()))
+        fields = told.values()
         latest = current.group_by("row", maintain_order=True).agg(
             pl.col(by).last().alias("_time"), *((pl.col(f) if clear else pl.col(f).drop_nulls()).last() for f in fields)
         )

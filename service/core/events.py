@@ -78,6 +78,18 @@ FIELDS: Mapping[str, Mapping[str, pl.DataType]] = {
     "consent.changed": {"channel": pl.String(), "granted": pl.Boolean()},
 }
 
+# Fields of events whose values are a closed set, as the contract has them.
+CLOSED: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("subscriber.status", "status"): STATUSES,
+    ("consent.changed", "channel"): CHANNELS,
+    ("bundle.unlinked", "reason"): ("cancelled", "lapsed", "replaced"),
+    ("charge", "kind"): ("recurring", "usage", "vas", "one_off", "refund"),
+    ("quota", "measure"): ("voice", "data", "sms"),
+    ("device.changed", "generation"): ("2g", "3g", "4g", "5g"),
+    ("usage.voice", "direction"): ("out", "in"),
+    ("usage.sms", "direction"): ("out", "in"),
+}
+
 COMMON = {
     "offset": pl.Int64(),
     "id": pl.String(),

@@ -36,6 +36,9 @@ _ADDS: Mapping[str, Mapping[str, pl.Expr]] = {
 }
 
 
+ADDED = frozenset(_ADDS)  # the types of events that add to a day
+
+
 def contributions(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """What typed events with `row` and `day` add: one line per (day, row), the columns of PANE and `day`."""
     parts = list(_parts(frames))

@@ -1,9 +1,10 @@
 """Opening an episode: its id, severity, numbers, orders and words, for all subscribers of a rule at once."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ from service.core.sentences import render
 from service.core.state import State
 from service.core.turn import CONTACTS, TRANSITIONS
 
-_PORTS = ("code_issued", "requested", "ported")  # who asked to port must not be courted
+_LEAVING = ("code_issued", "requested", "ported")  # who asked to port, or has, must not be courted
 _WANTED = "wanted:"
 _quoted = json.encoder.encode_basestring  # what json.dumps makes of a text, without making an encoder for each
 # What every episode says of its subscriber, whatever its rule reads.
@@ -130,7 +131,7 @@ def _told(rule: Rule, cases: Cases) -> pl.DataFrame:
         act_within=pl.col("severity").replace_strict(ACT_WITHIN_DAYS, return_dtype=pl.Int32),
         numbers=pl.struct(rule.numbers).struct.json_encode() if rule.numbers else pl.lit("{}"),
         consent=pl.struct(consents).struct.json_encode(),
-        ports=pl.col("porting").is_in(_PORTS),
+        ports=pl.col("porting").is_in(_LEAVING),
         **{
             f"{_WANTED}{channel}": pl.any_horizontal(
                 pl.lit(value=True) if order.when is None else order.when.fill_null(value=False)
@@ -170,11 +171,13 @@ def _order(rule: Rule, *, consent: bool | None, porting: bool, standing: bool) -
 def _why(rule: Rule, told: pl.DataFrame, minor_digits: int) -> list[str]:
     named = {"money_at_risk", *rule.names, *rule.numbers}
     names = [name for name in told.columns if name in named]
-    lines = (dict(zip(names, line, strict=True)) for line in told.select(names).iter_rows())
     templates = [(f"{_quoted(lang)}: ", template) for lang, template in rule.why.items()]
     return [
-        "{"
-        + ", ".join(f"{key}{_quoted(render(t, {**rule.params, **line}, minor_digits))}" for key, t in templates)
-        + "}"
-        for line in lines
+        _sentences(templates, {**rule.params, **dict(zip(names, line, strict=True))}, minor_digits)
+        for line in told.select(names).iter_rows()
     ]
+
+
+def _sentences(templates: Sequence[tuple[str, str]], numbers: Mapping[str, Any], minor_digits: int) -> str:
+    said = (f"{key}{_quoted(render(template, numbers, minor_digits))}" for key, template in templates)
+    return f"{{{', '.join(said)}}}"

@@ -11,7 +11,7 @@ import polars as pl
 
 from service.core.attributes import PORTING, TEXTS, UNKNOWN_AMOUNT, UNKNOWN_DAY
 from service.core.calendar import month_days
-from service.core.events import CHANNELS, STATUSES
+from service.core.events import CHANNELS, CLOSED, STATUSES
 from service.core.holdings import DERIVED
 from service.core.measures import MEASURES
 from service.core.state import DEFAULT_WINDOWS_DAYS, State
@@ -144,7 +144,7 @@ _OTHERS: Mapping[str, tuple[Signal, pl.Expr]] = {
         _TODAY - pl.col("unlinked_day"),
     ),
     "unlinked_reason": (
-        Signal(_STR, "", "why the last bundle went", "days_unlinked is null", ("cancelled", "lapsed", "replaced")),
+        Signal(_STR, "", "why the last bundle went", "days_unlinked is null", CLOSED["bundle.unlinked", "reason"]),
         pl.col("unlinked_reason"),
     ),
     "ever_bundled": (Signal(_BOOL, "", "ever held a bundle"), pl.col("ever_bundled").fill_null(value=False)),
@@ -172,7 +172,7 @@ _OTHERS: Mapping[str, tuple[Signal, pl.Expr]] = {
         }.items()
     },
     "device_generation": (
-        Signal(_STR, "", "generation of the handset", "unknown", ("2g", "3g", "4g", "5g")),
+        Signal(_STR, "", "generation of the handset", "unknown", CLOSED["device.changed", "generation"]),
         pl.col("device_generation"),
     ),
     **{

@@ -68,16 +68,6 @@ class StringIndex:
             slot = (slot + 1) & mask
         return ABSENT
 
-    def find(self, values: pl.Series) -> np.ndarray:
-        """Numbers (int32) of `values`, ABSENT where unknown or null."""
-        if not values.null_count():
-            return self._probe(values, hash64(values))
-        known = values.is_not_null().to_numpy()
-        numbers = np.full(len(values), ABSENT, np.int32)
-        present = values.drop_nulls()
-        numbers[known] = self._probe(present, hash64(present))
-        return numbers
-
     def intern(self, values: pl.Series, hashes: np.ndarray | None = None) -> np.ndarray:
         """Numbers (int32) of `values`, which have no nulls; unknown ones are added. `hashes` may be known already."""
         hashes = hash64(values) if hashes is None else hashes

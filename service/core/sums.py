@@ -27,12 +27,12 @@ class Sums:
             self._values = np.zeros((self._lines, room), former.dtype)
             self._values[:, : former.shape[1]] = former
 
-    def take(self, line: int, rows: np.ndarray | slice) -> np.ndarray:
+    def take(self, line: int, rows: np.ndarray) -> np.ndarray:
         """Values (int64) of some rows of a line."""
         if self._values is None:
-            count = rows.stop - rows.start if isinstance(rows, slice) else rows.size
-            return np.zeros(count, np.int64)
-        return self._values[line, rows].astype(np.int64)
+            return np.zeros(rows.size, np.int64)
+        values: np.ndarray = self._values[line, rows].astype(np.int64)
+        return values
 
     def of_row(self, row: int) -> list[int]:
         """One value of each line."""
@@ -47,13 +47,8 @@ class Sums:
 
     def fill(self, line: int, values: np.ndarray) -> None:
         """The inverse of `column`, on a line that is zero."""
-        if not values.any():
-            return
-        if self._values is None:
-            self._values = np.zeros((self._lines, self._room), _NARROW)
-        if self._values.dtype == _NARROW and (values.max() > _LIMITS.max or values.min() < _LIMITS.min):
-            self._values = self._values.astype(_WIDE)
-        self._values[line, : values.size] = values
+        if values.any():
+            self._with_room_for(values)[line, : values.size] = values
 
     def clear(self, line: int) -> None:
         """Set a line to zero."""
@@ -62,11 +57,15 @@ class Sums:
 
     def add(self, line: int, rows: np.ndarray, amounts: np.ndarray) -> None:
         """Add amounts (integers) to distinct rows of a line."""
+        if self._values is None and not amounts.any():
+            return
+        sums = self.take(line, rows) + amounts
+        self._with_room_for(sums)[line, rows] = sums
+
+    def _with_room_for(self, values: np.ndarray) -> np.ndarray:
+        """All values, in integers that hold these as well."""
         if self._values is None:
-            if not amounts.any():
-                return
             self._values = np.zeros((self._lines, self._room), _NARROW)
-        sums = self._values[line, rows] + amounts.astype(np.int64, copy=False)
-        if sums.size and self._values.dtype == _NARROW and (sums.max() > _LIMITS.max or sums.min() < _LIMITS.min):
+        if values.size and self._values.dtype == _NARROW and (values.max() > _LIMITS.max or values.min() < _LIMITS.min):
             self._values = self._values.astype(_WIDE)
-        self._values[line, rows] = sums
+        return self._values

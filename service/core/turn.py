@@ -67,9 +67,6 @@ class Counts:
     late: int = 0
     repeated: int = 0
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.counted + other.counted, self.late + other.late, self.repeated + other.repeated)
-
 
 @dataclass(frozen=True, slots=True)
 class Turn:

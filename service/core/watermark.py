@@ -7,7 +7,7 @@ import numpy as np
 
 from service.core.calendar import DAY_US
 
-_AGREEING = 3  # subscribers that must agree before time jumps more than a day ahead
+AGREEING = 3  # subscribers that must agree before time jumps more than a day ahead
 
 
 @dataclass(slots=True)
@@ -31,29 +31,32 @@ class Watermark:
         before = np.concatenate([[start], after[:-1]])
         if (times_us > before + DAY_US).any():
             after = self._advance_slowly(start, times_us, subscribers())
-        elif len(self.known) < _AGREEING:
-            for who in subscribers().tolist():
-                self._hear_of(who)
+        elif len(self.known) < AGREEING:
+            self.hear_of(subscribers())
         self.us = int(after[-1])
         return after
 
     def _advance_slowly(self, us: int, times_us: np.ndarray, subscribers: np.ndarray) -> np.ndarray:
         after = np.empty(times_us.size, np.int64)
         for at, (time_us, who) in enumerate(zip(times_us.tolist(), subscribers.tolist(), strict=True)):
-            self._hear_of(who)
+            if len(self.known) < AGREEING:
+                self.known.add(who)
             if time_us > us + DAY_US:
                 self._drop_reached(us)
                 self.claims[who] = max(time_us, self.claims.get(who, time_us))
                 near = [claim for claim in self.claims.values() if abs(claim - time_us) <= DAY_US]
-                if len(near) >= min(_AGREEING, len(self.known)):
+                if len(near) >= min(AGREEING, len(self.known)):
                     us = min(near)
             else:
                 us = max(us, time_us)
             after[at] = us
         return after
 
-    def _hear_of(self, who: int) -> None:
-        if len(self.known) < _AGREEING:
+    def hear_of(self, subscribers: np.ndarray) -> None:
+        """These subscribers (hashes of their ids) exist: as many as that may be asked to agree."""
+        for who in subscribers.tolist():
+            if len(self.known) == AGREEING:
+                break
             self.known.add(who)
 
     def _drop_reached(self, us: int) -> None:

@@ -98,7 +98,7 @@ class Windows:
             for sums in (*self._sums.values(), *self._photo.values()):
                 sums.grow(self._room)
 
-    def take(self, name: str, rows: np.ndarray | slice) -> np.ndarray:
+    def take(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Sums (int64) of some rows: `<measure>_<days>d`, with `_before` or `_last_year`, or `<measure>_photo`."""
         sums, line = self._places[name]
         return sums.take(line, rows)

@@ -9,8 +9,10 @@ import numpy as np
 import polars as pl
 
 from service.core.calendar import day_end_us, to_date
+from service.core.hashing import hash64
 from service.core.segments import assign
 from service.core.state import Config, State, new_state
+from service.core.watermark import AGREEING
 from service.history.aggregates import Settled, deal, scan_aggregates, settle
 from service.history.bootstrap import EmptyStore, check_possible, first_snapshot
 from service.history.files import FileError
@@ -34,14 +36,14 @@ class KnownDays:
 class _City:
     """Where each partition's lines lie, by partition, and the first and the last day over all of them."""
 
-    days: Mapping[int, Settled]
+    settled: Mapping[int, Settled]
     profiles: Mapping[int, Path]
     first: int
     last: int
 
     @property
     def partitions(self) -> list[int]:
-        return sorted(self.days.keys() | self.profiles.keys())
+        return sorted(self.settled.keys() | self.profiles.keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def bootstrap_days(
     return {
         "subscribers": subscribers,
         "shards": len(city.partitions),
-        "lines": sum(settled.lines for settled in city.days.values()),
+        "lines": sum(settled.lines for settled in city.settled.values()),
         "rejected": rejected,
         "rows_rejected": rows_rejected,
         "first_day": str(to_date(city.first)),
@@ -127,8 +129,10 @@ def _take(state: State, city: _City, partition: int) -> Mapping[str, pl.DataFram
     state.windows.begin(city.first - 1)
     state.watermark.us = day_end_us(city.last, state.config.zone) - 1
     panes: Mapping[str, pl.DataFrame] = {}
-    if (settled := city.days.get(partition)) is not None:
-        rows = state.rows_of(settled.ids())
+    if (settled := city.settled.get(partition)) is not None:
+        ids = settled.ids()
+        rows = state.rows_of(ids)
+        state.watermark.hear_of(hash64(ids.head(AGREEING)))
         for day in settled.days:
             _take_day(state, day, settled.of_day(day, rows))
         reached = tuple(day for day in settled.days if closed - state.windows.reach_days <= day <= closed)

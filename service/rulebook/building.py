@@ -7,7 +7,7 @@ from itertools import pairwise
 import polars as pl
 
 from service.core.calendar import to_day
-from service.core.events import CHANNELS, FIELDS, STATUSES
+from service.core.events import CLOSED, FIELDS
 from service.core.rules import SEVERITIES, Holiday, Offer, Order, Roll, Rule, SegmentBands
 from service.core.signals import windows_of
 from service.rulebook.documents import Document
@@ -20,18 +20,6 @@ from service.rulebook.walk import Scalar
 
 Signals = Mapping[str, pl.DataType]
 Params = Mapping[str, Scalar]
-
-# Fields of events whose values are a closed set, as the contract has them.
-CLOSED: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("subscriber.status", "status"): STATUSES,
-    ("consent.changed", "channel"): CHANNELS,
-    ("bundle.unlinked", "reason"): ("cancelled", "lapsed", "replaced"),
-    ("charge", "kind"): ("recurring", "usage", "vas", "one_off", "refund"),
-    ("quota", "measure"): ("voice", "data", "sms"),
-    ("device.changed", "generation"): ("2g", "3g", "4g", "5g"),
-    ("usage.voice", "direction"): ("out", "in"),
-    ("usage.sms", "direction"): ("out", "in"),
-}
 
 
 def build_rule(document: Document, family: str, signals: Signals, params: Params) -> Rule:

@@ -8,7 +8,7 @@ import polars as pl
 import sqlglot
 from sqlglot import exp
 
-from service.rulebook.walk import PARAMETER_MARK, Kind, Scalar, Walk, kind_of
+from service.rulebook.walk import PARAMETER_MARK, Kind, Scalar, Walk, column_name, kind_of
 
 _PARAMETER = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|:([a-z_][a-z0-9_]*)""")
 
@@ -98,7 +98,7 @@ def _to_polars(node: exp.Expr, signals: Mapping[str, pl.DataType], params: Mappi
     if isinstance(node, exp.Literal) and not node.is_string:
         return _literal(float(node.this) if _is_fraction(node.this) else int(node.this))
     if isinstance(node, exp.Column):
-        name = f"{node.table}.{node.name}" if node.table else node.name
+        name = column_name(node)
         column: exp.Expr = exp.column(exp.to_identifier(name, quoted=True))
         # Whole numbers of 32 bits would wrap around in sums and products.
         return exp.cast(column, "BIGINT") if _is_added_up(node) and signals[name].is_integer() else column

@@ -65,6 +65,11 @@ def kind_of(dtype: pl.DataType) -> Kind | None:
     return kinds.get(dtype.base_type())
 
 
+def column_name(column: exp.Column) -> str:
+    """The signal or field of an event that a column names: status, event.status."""
+    return f"{column.table}.{column.name}" if column.table else column.name
+
+
 class Walk:
     """One walk: gathers all faults, and the names of signals and parameters in the order they are read."""
 
@@ -121,7 +126,7 @@ class Walk:
     def _check_values(self, parts: list[exp.Expr]) -> None:
         """What a signal of a closed set is compared with must be in the set; a slip would never hold, in silence."""
         for column in (part for part in parts if isinstance(part, exp.Column)):
-            domain = self.signals.get(column.name if not column.table else f"{column.table}.{column.name}")
+            domain = self.signals.get(column_name(column))
             if not isinstance(domain, pl.Enum):
                 continue
             known = domain.categories.to_list()
@@ -177,7 +182,7 @@ class Walk:
 
     def _column(self, node: exp.Expr) -> Kind | None:
         assert isinstance(node, exp.Column)  # noqa: S101 - what the table of visitors says, for the type checker
-        name = f"{node.table}.{node.name}" if node.table else node.name
+        name = column_name(node)
         dtype = self.signals.get(name)
         if dtype is None:
             return self._fault(self._unknown(name))

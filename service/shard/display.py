@@ -97,7 +97,7 @@ class Display:
             return None
         state = shown[0]
         with self._held():
-            number = int(state.attributes.vocabularies["msisdn"].find(pl.Series([msisdn], dtype=pl.String))[0])
+            number = state.attributes.vocabularies["msisdn"].number(msisdn)
             if number < 0:
                 return None
             rows = np.flatnonzero(state.attributes["msisdn"][: state.subscribers] == number)
@@ -105,7 +105,7 @@ class Display:
                 return None
             told_us = state.attributes["profile_us"][rows]
             newest = int(rows[np.argmax(told_us)])
-            return int(told_us.max()), str(state.roster.strings[newest])
+            return int(told_us.max()), str(state.roster.text(newest))
 
     def warnings(self, query: WarningQuery) -> pl.DataFrame:
         """The first `query.limit` warnings (columns of TRANSITIONS), newest first."""

@@ -77,10 +77,11 @@ class _Draft:
         self.ids.extend(map(_ID, events))
         self.subscribers.extend(map(_SUBSCRIBER, events))
         self.times.extend(map(_TIME, events))
+        codes = list(map(_CODES.__getitem__, map(type, events)))
+        self.codes += codes
         alike: defaultdict[int, list[Event]] = defaultdict(list)
-        for event in events:
-            alike[_CODES[type(event)]].append(event)
-        self.codes.extend(map(_CODES.__getitem__, map(type, events)))
+        for code, event in zip(codes, events, strict=True):
+            alike[code].append(event)
         for code, mine in alike.items():
             columns = self.fields.setdefault(code, [[] for _ in _FIELDS[code]])
             for column, told in zip(columns, _FIELDS[code], strict=True):

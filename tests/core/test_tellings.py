@@ -1,10 +1,12 @@
 """What was told stands the same however the log is cut, however late it comes, and whatever was asked in between."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,7 +41,11 @@ TOLD = st.one_of(
     st.builds(lambda a: ("recharge", {"amount_minor": a}), st.integers(1, 9)),
     st.builds(lambda n: ("competitor.called", {"network": n}), st.sampled_from(["x", "y"])),
     st.builds(lambda n: ("forwarding.set", {"peer_network": n}), st.sampled_from([None, "x"])),
-    st.builds(lambda t: (t, {"to_network": "z"}), st.sampled_from(["np.queried", "np.requested", "np.ported"])),
+    st.builds(
+        lambda t, network: (t, {"to_network": network}),
+        st.sampled_from(["np.queried", "np.requested", "np.ported"]),
+        st.sampled_from([None, "x", "y"]),
+    ),
     st.builds(
         lambda kind, hard: ("bundle.linked", {"bundle_id": "b", "kind": kind, "hard": hard}),
         st.sampled_from([None, "family", "broadband"]),
@@ -135,3 +141,18 @@ def test_a_bill_that_is_corrected_in_the_grace_stays_closed() -> None:
     step(state, NOTHING, batch_of(events))
     close_through(state, NOTHING, to_day(START.date()), "clock")
     assert columns(View(state, np.zeros(1, np.int32)), ["bill_last"])["bill_last"].to_list() == [6]
+
+
+@pytest.mark.parametrize("kinds", sorted(set(itertools.permutations(["np.queried", "np.requested", "np.requested"]))))
+@pytest.mark.parametrize("networks", list(itertools.permutations(["x", "y", None])))
+def test_a_network_ported_to_stands_however_the_log_is_cut(
+    kinds: tuple[str, ...], networks: tuple[str | None, ...]
+) -> None:
+    told = zip(kinds, networks, strict=True)
+    events = [Event(str(n), "a", kind, START, {"to_network": to}) for n, (kind, to) in enumerate(told)]
+    states = []
+    for sizes in ([3], [1, 2], [2, 1], [1, 1, 1]):
+        states.append(new_state(CONFIG))
+        for batch in cut(events, sizes):
+            step(states[-1], NOTHING, batch)
+    assert all(known(state) == known(states[0]) for state in states)

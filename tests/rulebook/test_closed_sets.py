@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.rulebook.building import CLOSED
+from service.core.events import CLOSED
 from service.rulebook.loading import check
 from service.wire.schemas import events_schema
 from tests.rulebook.folders import ON_RULE, RULE, SIGNALS, make_folder
