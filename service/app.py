@@ -106,10 +106,10 @@ def _check_keeping(settings: Settings, rulebook: Rulebook) -> None:
     kept, rule = max(((rule.keep_for_days or 0, rule.id) for rule in rulebook.rules), default=(0, ""))
     least = _longest_horizon(settings) + kept
     if time.keep_days < least:
+        kept_by = f" and that rule {rule} keeps a warning (keep_for) together" if kept else ""
         raise SettingsError(
             f"CHURN_TIME__KEEP_DAYS is {time.keep_days}, but must be at least {least}, the days that a record may be "
-            f"late (CHURN_TIME__LATE_DAYS...) and that rule {rule} keeps a warning (keep_for) together, "
-            "else one could be raised twice: raise it, or lower those"
+            f"late (CHURN_TIME__LATE_DAYS...){kept_by}, else one could be raised twice: raise it, or lower those"
         )
 
 

@@ -145,7 +145,7 @@ class SnapshotStore(Protocol):
 
 
 class Busy(Exception):  # noqa: N818 - a state, not a fault
-    """What is asked for stands still to be read only in a moment."""
+    """What is asked for cannot be read at once: a step is under way, or a part of it lies elsewhere."""
 
 
 class NotReady(Exception):  # noqa: N818 - an honest answer, not a fault

@@ -65,7 +65,7 @@ class Subscribers:
         """
         try:
             record = self._desk.subscriber(subscriber_id, at_once=True)
-        except Busy:  # a step is under way: wait for it where nobody else has to wait as well
+        except Busy:  # wait for it where nobody else has to wait as well
             record = await run_in_threadpool(self._desk.subscriber, subscriber_id)
         if record is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "No subscriber of this id is known.")

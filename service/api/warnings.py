@@ -62,7 +62,8 @@ class Warnings:
                 HTTPStatus.BAD_REQUEST, "The cursor is not one that this list gave; start without it."
             ) from None
         page = self._desk.warnings(query)
-        if page.warnings.is_empty():  # what a former rule raised can still be asked for
+        # What a former rule raised can still be asked for, to its last page.
+        if page.warnings.is_empty() and query.before is None and not page.missing:
             self._presenter.require_rule(wanted.rule)
         warnings = tuple(self._presenter.warning(row) for row in page.warnings.iter_rows(named=True))
         more = len(warnings) == wanted.limit

@@ -28,6 +28,10 @@ class Stored(Protocol):
     def read(self) -> pl.DataFrame:
         """All of it. Raises: DamagedError; OSError where it cannot be had just now."""
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether `line_of` takes no longer than a look into memory."""
+
     def line_of(self, row: int) -> tuple[int, ...] | None:
         """The line of one row, in the order of PANE, or None. Raises: DamagedError."""
 
@@ -72,6 +76,10 @@ class Panes:
         if len(pieces) == 1:
             return pieces[0]
         return _merge(pieces) if pieces else pl.DataFrame(schema=PANE)
+
+    def are_at_hand(self, first: int, last: int) -> bool:
+        """Whether `of_row` of these days takes no longer than a look into memory."""
+        return all(piece.is_at_hand for day in range(first, last + 1) for piece in self._stored.get(day, ()))
 
     def of_row(self, row: int, first: int, last: int) -> Iterator[tuple[int, dict[str, int] | None]]:
         """(day, measures) of one row for each day from first to last on which it used anything; None: not readable."""

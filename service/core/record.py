@@ -70,6 +70,12 @@ def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.
     }
 
 
+def is_at_hand(state: State) -> bool:
+    """Whether `describe` reads nothing that lies outside of memory."""
+    today = _last_day(state)
+    return state.panes.are_at_hand(today - DAILY_DAYS + 1, today)
+
+
 def plain(episode: Mapping[str, Any]) -> dict[str, Any]:
     """An episode's line with its JSON columns as values."""
     line = {name: value for name, value in episode.items() if name not in {"row", "at", "transition"}}

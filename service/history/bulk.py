@@ -1,7 +1,7 @@
 """History before day one from daily aggregates: a city's past as first snapshots, without going through events."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from service.history.aggregates import Settled, deal, scan_aggregates, settle
 from service.history.bootstrap import EmptyStore, check_possible, first_snapshot
 from service.history.files import FileError
 from service.history.past import Lot, Past, live
+from service.history.pieces import Pieces
 from service.history.profiles import read_profile_rows, tell_profiles
 from service.wire.decode import Intake
 
@@ -44,24 +45,6 @@ class _City:
     @property
     def partitions(self) -> list[int]:
         return sorted(self.settled.keys() | self.profiles.keys())
-
-
-@dataclass(frozen=True, slots=True)
-class _Panes(Mapping[str, pl.DataFrame]):
-    """A shard's closed days as panes by name, each read when it is asked for: never all in memory."""
-
-    settled: Settled
-    rows: np.ndarray
-    days: tuple[int, ...]
-
-    def __getitem__(self, name: str) -> pl.DataFrame:
-        return self.settled.of_day(int(name.partition(".")[0]), self.rows)
-
-    def __iter__(self) -> Iterator[str]:
-        return (f"{day}.0" for day in self.days)
-
-    def __len__(self) -> int:
-        return len(self.days)
 
 
 def bootstrap_days(
@@ -136,7 +119,10 @@ def _take(state: State, city: _City, partition: int) -> Mapping[str, pl.DataFram
         for day in settled.days:
             _take_day(state, day, settled.of_day(day, rows))
         reached = tuple(day for day in settled.days if closed - state.windows.reach_days <= day <= closed)
-        panes = _Panes(settled, rows, reached)
+        panes = Pieces(
+            tuple(f"{day}.0" for day in reached),
+            lambda name: settled.of_day(int(name.partition(".")[0]), rows),
+        )
     assign(state, state.config.bands, np.arange(state.subscribers, dtype=np.int32), closed)
     return panes
 

@@ -17,7 +17,8 @@ from service.core.state import Config
 from service.core.step import close_through
 from service.history.bootstrap import EmptyStore, NotEmptyError
 from service.history.past import NO_RULES
-from service.ports import Snapshot, SnapshotStore, Stored
+from service.history.pieces import Pieces
+from service.ports import Snapshot, SnapshotStore
 from service.wire.decode import Intake
 from service.wire.partitioning import partitions_of
 
@@ -71,27 +72,6 @@ class _Taken:
         return frame.with_columns(pl.Series("row", theirs)).filter(pl.Series(theirs >= 0))
 
 
-@dataclass(frozen=True, slots=True)
-class _Gathered:
-    """A pane put together when the new store reads it, so that one at a time is in memory. Implements ports.Stored."""
-
-    parts: Sequence[tuple[_Taken, pl.DataFrame | Stored]]
-
-    @property
-    def rows(self) -> int:
-        return self.read().height
-
-    def read(self) -> pl.DataFrame:
-        pieces = [
-            taken.renumbered(piece if isinstance(piece, pl.DataFrame) else piece.read()) for taken, piece in self.parts
-        ]
-        return pl.concat(pieces, how="vertical_relaxed").select(list(PANE))
-
-    def line_of(self, row: int) -> tuple[int, ...] | None:
-        found = self.read().filter(pl.col("row") == row).rows()
-        return found[0] if found else None
-
-
 def reshard(
     source: SnapshotStore, held: Iterable[int], target: EmptyStore, intake: Intake, config: Config
 ) -> Iterator[tuple[int, int]]:
@@ -138,8 +118,7 @@ def _closed(snapshot: Snapshot, day: int | None, config: Config) -> Snapshot:
     """A snapshot after the close of a day that another shard has closed."""
     if day is None or snapshot.manifest["closed_day"] in (None, day):
         return snapshot
-    panes = {name: piece for name, piece in snapshot.panes.items() if not isinstance(piece, pl.DataFrame)}
-    state = from_frames(config, snapshot.manifest, snapshot.frames, panes)
+    state = from_frames(config, snapshot.manifest, snapshot.frames, snapshot.stored)
     close_through(state, NO_RULES, day, "clock")
     pieces = panes_of(state)
     return Snapshot({**snapshot.manifest, **meta(state)}, to_frames(state), pieces)
@@ -207,9 +186,13 @@ def _stacked(name: str, taken: Sequence[_Taken]) -> pl.DataFrame:
     return pl.concat(pieces, how="vertical_relaxed")
 
 
-def _panes(taken: Sequence[_Taken]) -> Mapping[str, pl.DataFrame | Stored]:
+def _panes(taken: Sequence[_Taken]) -> Mapping[str, pl.DataFrame]:
     names = dict.fromkeys(name for one in taken for name in one.source.snapshot.panes)
-    return {
-        name: _Gathered([(one, piece) for one in taken if (piece := one.source.snapshot.panes.get(name)) is not None])
-        for name in names
-    }
+    return Pieces(tuple(names), lambda name: _gathered(name, taken))
+
+
+def _gathered(name: str, taken: Sequence[_Taken]) -> pl.DataFrame:
+    """Of one pane the lines of all who are taken."""
+    parts = [(one, piece) for one in taken if (piece := one.source.snapshot.panes.get(name)) is not None]
+    pieces = [one.renumbered(piece if isinstance(piece, pl.DataFrame) else piece.read()) for one, piece in parts]
+    return pl.concat(pieces, how="vertical_relaxed").select(list(PANE))

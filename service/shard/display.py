@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from service.core.raising import evaluate
-from service.core.record import describe
+from service.core.record import describe, is_at_hand
 from service.core.rules import Roll, Rulebook
 from service.core.signals import View, columns
 from service.core.state import Aside, State
@@ -86,6 +86,8 @@ class Display:
             return None
         state, episodes, _ = shown
         with self._held(at_once=at_once):
+            if at_once and not is_at_hand(state):
+                raise Busy
             record = describe(state, self._rulebook, subscriber_id, episodes)
         if record is not None:
             record["as_of"]["partition"] = self.partition

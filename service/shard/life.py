@@ -20,14 +20,12 @@ from service.shard.display import Display
 from service.shard.inbox import Lane
 from service.shard.outbox import CutShort, Outbox, Poll
 from service.shard.reports import Reports
-from service.shard.restore import Progress, restore
+from service.shard.restore import restore
 from service.shard.snapshots import Snapshots
-from service.shard.world import Stage, Terms, World
+from service.shard.world import Stage, Terms, World, growing
 from service.wire.decode import Decoded, decode
 
 _LOG = logging.getLogger(__name__)
-
-_WORTHWHILE = 8  # a turn is not put off, and decoded ahead, from so little as an eighth of the most it may take
 
 _REFUSAL = "what is told without them would be incomplete; CHURN_KAFKA__ACCEPT_GAPS=true accepts that"
 
@@ -62,7 +60,6 @@ class Shard:
         self.partition = partition
         self.stage = Stage.ASSIGNED
         self.display = Display(partition, terms.rulebook)
-        self.progress = Progress()
         self.trouble: str | None = None  # why it does not run, for people
         self._world = world
         self._terms = terms
@@ -143,6 +140,7 @@ class Shard:
         """Live until told to leave, or until the partition is no longer ours."""
         attempt = 0
         while not self._leaving:
+            began_s = self._world.clock.elapsed_s()
             try:
                 await self._live()
                 break
@@ -166,7 +164,9 @@ class Shard:
             self._enter(Stage.ASSIGNED)
             self._begin_anew()
             self._wake.clear()
-            await self._pause(min(self._terms.back_off_s * 2**attempt, self._terms.most_back_off_s))
+            if self._world.clock.elapsed_s() - began_s > 2 * self._terms.most_back_off_s:
+                attempt = 0  # it had lived for a while
+            await self._pause(growing(self._terms.back_off_s, attempt, self._terms.most_back_off_s))
             attempt += 1
         self._enter(Stage.GONE)
         self._world.observer.shard_left(self.partition)
@@ -180,12 +180,13 @@ class Shard:
         decisions = await self._world.log.ends(self._terms.topics.decisions, self.partition)
         self._outbox.open(publisher, decisions.high_watermark)
         self._enter(Stage.RESTORING)
-        self._state = await restore(self.partition, self._world, self._terms, self.progress, self._in_time())
+        restored = await restore(self.partition, self._world, self._terms, self._in_time())
+        self._state = restored.state
         await self._say(await asyncio.to_thread(resume, self._state, self._terms.rulebook), Poll())
         self._usage.begin(self._state.cursor)
         self._feedback.begin(self._state.feedback_cursor)
         self._snapshots.open(self._state, decisions.high_watermark)
-        if self.progress.has_begun_late:
+        if restored.has_begun_late:
             await self._snapshots.begin_keeping(self._state)
             await self._snapshots.finish()
         self.display.show(self._state)
@@ -225,14 +226,14 @@ class Shard:
         if left_s > 0 and not self._reports.waits:
             with suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
-                    while not (self._leaving or self._feedback.waits or self._is_worthwhile):
+                    while not (self._leaving or self._feedback.waits or self._ahead or self._is_worthwhile):
                         await self._wake.wait()
                         self._wake.clear()
         self._began_s = self._world.clock.elapsed_s()
 
     @property
     def _is_worthwhile(self) -> bool:
-        return self._ahead is not None or len(self._usage) * _WORTHWHILE >= self._terms.turn_records
+        return len(self._usage) >= self._terms.worthwhile_records
 
     @property
     def _usage_waits(self) -> bool:
@@ -243,7 +244,7 @@ class Shard:
         if self._ahead is None and self._usage.waits:
             self._ahead = asyncio.create_task(self._decode(*self._usage.take(self._terms.turn_records)))
 
-    async def _decode(self, records: Records, end: int) -> "_Taken":
+    async def _decode(self, records: Records, end: int) -> _Taken:
         return _Taken(records, await self._work(lambda: decode(records, self._terms.intake, end)))
 
     async def _forget_ahead(self) -> None:

@@ -71,7 +71,8 @@ class Reports:
         beyond = await self._beyond(decoded.frame)
         self._frame = pl.concat([self._frame, decoded.frame.filter(~pl.col("offset").is_in(beyond))])
         self._rejects += decoded.rejects
-        self._rejects += [Reject(one, Fault.INVALID, _BEYOND) for one in records if one.offset in beyond]
+        if beyond:
+            self._rejects += [Reject(one, Fault.INVALID, _BEYOND) for one in records if one.offset in beyond]
         self._end = end
 
     async def _beyond(self, frame: pl.DataFrame) -> list[int]:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from contextlib import nullcontext
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import polars as pl
 
@@ -21,16 +21,14 @@ from service.wire.decode import decode
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far a restore has come, in usage records."""
+class Restored(NamedTuple):
+    """A shard as it stood; `has_begun_late` at a log whose first records were gone: only a snapshot remembers where."""
 
-    done: int = 0
-    total: int = 0
-    has_begun_late: bool = False  # at a log whose first records were gone: only a snapshot can remember where
+    state: State
+    has_begun_late: bool
 
 
-async def restore(partition: int, world: World, terms: Terms, progress: Progress, aside: Aside = nullcontext) -> State:
+async def restore(partition: int, world: World, terms: Terms, aside: Aside = nullcontext) -> Restored:
     """Decisions to their end, the newest snapshot not ahead of the cursor, the log's tail.
 
     Raises: Lost, Truncated, and what `aside` raises to break it off.
@@ -38,16 +36,17 @@ async def restore(partition: int, world: World, terms: Terms, progress: Progress
     async with world.restoring:
         decided = await read_decisions_from(world, terms, partition, -1)
         state = await _taken_up(decided.cursor, partition, world, terms)
-        beginning = await world.log.beginning(terms.topics.usage, partition)
-        progress.has_begun_late = not decided.cursor and state.cursor < beginning
-        if state.cursor < beginning:
-            if decided.cursor:  # else nothing was ever taken, and nothing is missed
-                _mind_the_gap(Truncated(terms.topics.usage, partition, state.cursor, beginning), terms)
-            state.cursor = beginning
-        await _follow_tail(state, decided, (partition, world, terms), progress, aside)
-        contacts, days = decided.contacts, decided.days
-        await asyncio.to_thread(recall, state, decided.episodes, contacts, days, decided.feedback_cursor)
-    return state
+        # Where nothing was ever taken, nothing is missed of what was deleted before.
+        has_begun = decided.cursor > 0
+        usage = await _first_left(state.cursor, terms.topics.usage, (partition, world, terms), has_begun=has_begun)
+        reports = decided.feedback_cursor
+        if reports:
+            reports = await _first_left(reports, terms.topics.feedback, (partition, world, terms), has_begun=True)
+        has_begun_late = not has_begun and state.cursor < usage
+        state.cursor = usage
+        await _follow_tail(state, decided, (partition, world, terms), aside)
+        await asyncio.to_thread(recall, state, decided.episodes, decided.contacts, decided.days, reports)
+    return Restored(state, has_begun_late)
 
 
 async def _taken_up(cursor: int, partition: int, world: World, terms: Terms) -> State:
@@ -67,31 +66,30 @@ def _begin(snapshot: Snapshot | None, terms: Terms, partition: int) -> State:
     return new_state(terms.config)
 
 
-def _mind_the_gap(gap: Truncated, terms: Terms) -> None:
-    """Records between the state and the log's beginning were deleted before they were read, or read again.
+async def _first_left(cursor: int, topic: str, given: tuple[int, World, Terms], *, has_begun: bool) -> int:
+    """The cursor, or the first offset behind it whose record was not deleted before it was read, or read again.
 
-    Raises: Truncated where that is not accepted.
+    Raises: Truncated where records are missed and that is not accepted.
     """
-    if not terms.accept_gaps:
-        raise gap
-    _LOG.error("%s: gone on without them, windows lack them", gap)
+    partition, world, terms = given
+    beginning = await world.log.beginning(topic, partition)
+    if cursor < beginning and has_begun:
+        gap = Truncated(topic, partition, cursor, beginning)
+        if not terms.accept_gaps:
+            raise gap
+        _LOG.error("%s: gone on without them, windows lack them", gap)
+    return max(cursor, beginning)
 
 
-async def _follow_tail(
-    state: State, decided: Decisions, given: tuple[int, World, Terms], progress: Progress, aside: Aside
-) -> None:
+async def _follow_tail(state: State, decided: Decisions, given: tuple[int, World, Terms], aside: Aside) -> None:
     partition, world, terms = given
     cuts = {day: record.cut for day, record in decided.days.items()}
-    start = state.cursor
-    progress.total = decided.cursor - start
-    if start < decided.cursor:
-        # Nothing was ever taken before the beginning, so that is where an empty state starts.
-        tail = world.log.read(terms.topics.usage, partition, start or -1, decided.cursor)
+    if state.cursor < decided.cursor:
+        tail = world.log.read(terms.topics.usage, partition, state.cursor, decided.cursor)
         async with contextlib.aclosing(tail) as reading:
             async for records in reading:
                 batch = (await asyncio.to_thread(decode, records, terms.intake)).batch
                 await asyncio.to_thread(retrace, state, batch, cuts, aside)
-                progress.done = batch.end - start
     rest = Batch(pl.DataFrame(schema=COMMON), {}, max(decided.cursor, state.cursor))
     await asyncio.to_thread(retrace, state, rest, cuts, aside)
     await asyncio.to_thread(retrace_end, state, cuts, aside)

@@ -7,7 +7,7 @@ from service.core.frames import meta, panes_of, to_frames
 from service.core.state import State
 from service.ports import Snapshot
 from service.shard.display import Display
-from service.shard.world import Terms, World
+from service.shard.world import Terms, World, growing
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Snapshots:
         try:
             await asyncio.to_thread(self._store, state, snapshot)
         except OSError as error:  # the next one may find room; the log still holds what this one would have
-            back_off_s = min(self._terms.most_back_off_s * 2**self._failures, self._terms.snapshot_interval_s)
+            back_off_s = growing(self._terms.most_back_off_s, self._failures, self._terms.snapshot_interval_s)
             self._failures += 1
             self._again_s = self._world.clock.elapsed_s() + back_off_s
             _LOG.error("shard %d keeps no snapshot, tries again in %.0f s: %s", self._partition, back_off_s, error)

@@ -29,6 +29,8 @@ class Stage(StrEnum):
     GONE = "gone"
 
 
+_MOST_DOUBLINGS = 30
+
 Verdict = Literal["committed", "aborted", "unknown", "fenced"]
 
 
@@ -65,7 +67,7 @@ class Observer(Protocol):
         """How far a shard has come, and how far it could."""
 
     def shard_measured(self, partition: int, state: State) -> None:
-        """What a shard's state holds after a commit."""
+        """What a shard's state holds, now and then."""
 
     def segments_counted(self, partition: int, tally: pl.DataFrame) -> None:
         """Subscribers by segment after a day was closed."""
@@ -83,9 +85,14 @@ class Observer(Protocol):
         """Whether the broker answers."""
 
 
+def growing(first_s: float, attempt: int, most_s: float) -> float:
+    """Seconds to wait before another attempt: `first_s` after the first, each time twice as long, `most_s` at most."""
+    return min(first_s * (1 << min(attempt, _MOST_DOUBLINGS)), most_s)
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """The adapters of a shard."""
+    """The adapters of a shard, and the processor's time that it shares with the others of its process."""
 
     log: Log
     publisher: Callable[[int], Publisher]  # a new one, not started, for a partition
@@ -94,7 +101,7 @@ class World:
     observer: Observer
     # How many shards are brought back at once: each holds its snapshot's frames beside its state meanwhile.
     restoring: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
-    # How many decode or step at once: more would only take the processor from each other, and from who is asked.
+    # How many of those that run decode or step at once: more would only take the processor from each other.
     working: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
 
 
@@ -117,3 +124,8 @@ class Terms:
     back_off_s: float = 0.5
     most_back_off_s: float = 15.0
     memory_bytes: int | None = None  # what the process may take; None: what the machine gives it
+
+    @property
+    def worthwhile_records(self) -> int:
+        """So many records are worth a turn of their own at once; for fewer, more are waited for a moment."""
+        return self.turn_records // 8

@@ -48,6 +48,11 @@ class StoredPane:
             self._lines.make(self.path, frame)
         return frame
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether its local copy is open."""
+        return self._records is not None
+
     def line_of(self, row: int) -> tuple[int, ...] | None:
         """The line of one row in the order of PANE, or None: a few microseconds. Raises: DamagedError."""
         return (self._records or self._open()).line(row)

@@ -14,7 +14,7 @@ _TAKE_SHARE = 0.95  # above it the kernel's own needs may end the process
 _MB = 1 << 20
 
 BASE_BYTES = 400 * _MB  # interpreter, libraries, fetched records
-RESTORING = 1.5  # what a shard holds while it is restored, in times of what it held when its snapshot was taken
+_HEADROOM = 1.5  # for frames beside the state while it is restored, and for what it grows by until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Plan:
 
 def needed_bytes(held_bytes: int) -> int:
     """Memory (bytes) that a shard will take, by what it held when its newest snapshot was taken."""
-    return round(held_bytes * RESTORING)
+    return round(held_bytes * _HEADROOM)
 
 
 def plan(needs: Mapping[int, int], held: Collection[int], limit_bytes: int) -> Plan:

@@ -17,7 +17,6 @@ _LOG = logging.getLogger(__name__)
 _LOOK_S = 2.0
 _IDLE_S = 0.2
 _GATHER_S = 0.05  # after a poll that brought little: each costs something, however little it brings
-_LITTLE = 8  # an eighth of a turn
 _GOODBYE_S = 1.0
 _TO_SAY = 0.5  # share of the time to stop for what was stepped and not said; the rest is for snapshots and goodbyes
 
@@ -128,7 +127,7 @@ class Worker:
         if partitions is None:
             self._settled.clear()
             return
-        self._assigned = partitions
+        self._assigned, self._refused = partitions, ()
         self._settled.set()
         for partition, place in self._places.items():
             if partition not in partitions:
@@ -146,7 +145,9 @@ class Worker:
 
     async def _take(self, partitions: frozenset[int]) -> None:
         """Host what fits into memory of what is ours now."""
-        needs = await asyncio.to_thread(self._needs, partitions)
+        asked = sorted(partitions)
+        told = await asyncio.gather(*(asyncio.to_thread(self._need, partition) for partition in asked))
+        needs = dict(zip(asked, told, strict=True))
         if partitions != self._assigned or self._stopping.is_set():
             return
         planned = plan(needs, {partition for partition in partitions if self._is_hosted(partition)}, self._memory_bytes)
@@ -157,12 +158,11 @@ class Worker:
                 self._host(partition)
         self._changed.set()
 
-    def _needs(self, partitions: frozenset[int]) -> dict[int, int]:
-        needs = dict.fromkeys(sorted(partitions), 0)
-        for partition in needs:
-            with contextlib.suppress(OSError):  # a store that is away is waited for by each shard's restore
-                needs[partition] = needed_bytes(self._world.store.held_bytes(partition))
-        return needs
+    def _need(self, partition: int) -> int:
+        """What a shard will take; nothing where the store is away, which each shard's restore waits for."""
+        with contextlib.suppress(OSError):
+            return needed_bytes(self._world.store.held_bytes(partition))
+        return 0
 
     def _host(self, partition: int) -> None:
         """A new shard, once the former one of this partition has let go."""
@@ -175,10 +175,11 @@ class Worker:
             if former is not None:
                 await asyncio.gather(former.task, return_exceptions=True)
             await shard.run()
-            if self._places.get(partition) is place:
-                del self._places[partition]
+            if self._places.get(partition) is not place:
+                return  # it came back while the shard was leaving, and another one has waited for its end
+            del self._places[partition]
             if partition in self._assigned and self._settled.is_set():
-                self._host(partition)  # it came back while the shard was leaving
+                self._start(self._take(self._assigned))
 
         place = _Place(shard, asyncio.create_task(live()))
         self._places[partition] = place
@@ -222,7 +223,7 @@ class Worker:
             for one in polled:
                 if one.partition in shards:
                     shards[one.partition].offer(one.topic, one.records, one.end)
-            if sum(len(one.records) for one in polled) * _LITTLE < self._terms.turn_records:
+            if sum(len(one.records) for one in polled) < self._terms.worthwhile_records:
                 await self._wait(self._stopping, _GATHER_S)
 
     async def _skip(self, truncated: Truncated) -> None:

@@ -119,6 +119,9 @@ async def test_a_name_that_is_not_known_is_answered_with_the_nearest(
 
 async def test_what_a_former_rule_raised_can_be_asked_for(place: Place, client: AsyncClient) -> None:
     place.desk.show(row(1, rule="former"))
+    page = (await client.get("/v1/warnings?rule=former&limit=1")).json()
+    last = await client.get(f"/v1/warnings?rule=former&limit=1&cursor={page['next']}")
+    assert (last.status_code, last.json()["warnings"]) == (200, [])
     answer = await client.get("/v1/warnings?rule=former")
     assert [warning["id"] for warning in answer.json()["warnings"]] == ["e0001"]
 

@@ -22,7 +22,7 @@ from service.metrics import Metrics
 from service.ports import Publisher, SnapshotStore
 from service.settings import Settings
 from service.shard.outbox import Outbox, Poll
-from service.shard.restore import Progress, restore
+from service.shard.restore import restore
 from service.shard.world import Terms, World
 from service.wire.decode import Intake
 from service.wire.topics import Topics
@@ -99,9 +99,9 @@ class Station:
     async def restore(self) -> dict[int, State]:
         """Every shard as a worker that takes them all brings them back."""
         restored = await asyncio.gather(
-            *(restore(partition, self._world, self._terms, Progress()) for partition in self._partitions)
+            *(restore(partition, self._world, self._terms) for partition in self._partitions)
         )
-        return dict(zip(self._partitions, restored, strict=True))
+        return {partition: one.state for partition, one in zip(self._partitions, restored, strict=True)}
 
     def _publisher(self, partition: int) -> Publisher:
         return KafkaPublisher(self._settings.kafka, f"{self._settings.kafka.group_id}-{partition}")

@@ -13,10 +13,11 @@ from service.core.state import Config, State
 
 @dataclass
 class StoredPane:
-    """core.panes.Stored in memory; `damaged` makes it unreadable."""
+    """core.panes.Stored in memory; `damaged` makes it unreadable. It is at hand once it was asked."""
 
     frame: pl.DataFrame
     damaged: bool = False
+    is_at_hand: bool = False
 
     @property
     def rows(self) -> int:
@@ -28,6 +29,7 @@ class StoredPane:
         return self.frame
 
     def line_of(self, row: int) -> tuple[int, ...] | None:
+        self.is_at_hand = True
         found = self.read().filter(pl.col("row") == row).rows()
         return found[0] if found else None
 

@@ -338,6 +338,7 @@ def test_analysts_read_it_as_it_is(tmp_path: Path) -> None:
 def test_a_piece_of_another_store_is_taken_over(place: str, tmp_path: Path) -> None:
     class Foreign:
         rows = 1
+        is_at_hand = True
 
         def read(self) -> pl.DataFrame:
             return pane(8)

@@ -1,6 +1,8 @@
 """The worker: it hosts what the group assigns, polls for what has room, answers, and ends in order."""
 
 import asyncio
+import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from service.ports import NotReady, WarningQuery
+from service.ports import Message, NotReady, Snapshot, Stored, WarningQuery
 from service.shard import World
 from service.worker import Summary, Worker
 from service.worker.memory import BASE_BYTES
 from tests.doubles.broker import MemoryIntake, MemorySender, until
-from tests.doubles.stand import GROUP, PARTITIONS, TOPICS, Stand, month, neighbours, usage
+from tests.doubles.stand import BEGIN, GROUP, PARTITIONS, TOPICS, MemoryStore, Stand, home, month, neighbours, usage
 
 CITY = [who for partition in range(PARTITIONS) for who in neighbours(partition, 6)]
 MONTH = month(CITY, days=8)
@@ -144,6 +146,46 @@ async def test_a_lost_broker_is_waited_for(expected: list[set[Any]]) -> None:
     assert [set(stand.said(partition)) for partition in range(PARTITIONS)] == expected
 
 
+def reported(who: str, number: int) -> Message:
+    """What became of a call, told on the partition of who was called."""
+    told = {"id": f"r{number}", "type": "contact.reported", "subscriber_id": who, "warning_id": "w"}
+    more = {"channel": "call", "outcome": "reached", "occurred_at": BEGIN.isoformat()}
+    return Message(TOPICS.feedback, home(who), who.encode(), json.dumps({**told, **more}).encode())
+
+
+class SlowStore(MemoryStore):
+    """Writing a snapshot takes until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.free = threading.Event(), threading.Event()
+
+    def save(self, partition: int, snapshot: Snapshot) -> dict[str, Stored]:
+        self.entered.set()
+        assert self.free.wait(30)
+        return super().save(partition, snapshot)
+
+
+async def test_a_partition_that_is_back_before_its_shard_has_left_is_hosted_once() -> None:
+    stand, store = Stand(snapshot_records=1), SlowStore()
+    world = replace(stand.world, store=store)
+    who = neighbours(2, 1)[0]
+    stand.feed([usage(who, "usage.sms", 1, count=1)])
+    async with working(stand, world) as worker:
+        await until(store.entered.is_set)
+        intake = worker._intake
+        assert isinstance(intake, MemoryIntake)
+        former = worker._places[2]
+        intake.assign(frozenset({0, 1}))
+        intake.assign(frozenset(range(PARTITIONS)))
+        await until(lambda: worker._places[2] is not former)  # another one waits for its end
+        store.free.set()
+        await until(ready(worker), 30)
+        assert former.task.done()
+        stand.feed([usage(who, "usage.sms", 2, count=1)])
+        await until(all_committed(stand))
+
+
 @pytest.mark.parametrize("is_restarted", [True, False])
 async def test_a_shard_does_not_run_without_records_that_were_deleted(
     caplog: pytest.LogCaptureFixture, *, is_restarted: bool
@@ -180,6 +222,23 @@ async def test_a_shard_does_not_run_without_records_that_were_deleted(
     async with working(stand) as worker:
         await until(all_committed(stand))
         assert worker.desk.subscriber(who) is not None
+
+
+async def test_a_shard_does_not_run_without_reports_that_were_deleted() -> None:
+    stand = Stand()
+    who = neighbours(2, 1)[0]
+    stand.feed([usage(who, "usage.sms", 1, count=1), *(reported(who, number) for number in range(3))])
+    async with working(stand) as worker:
+        await until(lambda: stand.broker.committed.get((GROUP, TOPICS.feedback, 2)) == 3)
+    stand.feed([reported(who, number) for number in range(3, 6)])
+    stand.broker.truncate(TOPICS.feedback, 2, 5)
+    async with working(stand) as worker:
+        deleted = "feedback-2 begins at 5, its records from 3 on are deleted"
+        await until(lambda: deleted in str(worker.readiness()["reason"]))
+        assert (2, "running") not in stand.witness.stages[stand.witness.stages.index((2, "gone")) :]
+    stand.terms = replace(stand.terms, accept_gaps=True)
+    async with working(stand) as worker:
+        await until(lambda: stand.broker.committed.get((GROUP, TOPICS.feedback, 2)) == 6)
 
 
 async def test_nothing_is_missed_of_a_topic_older_than_the_service() -> None:
