@@ -1,9 +1,12 @@
 """What every command reads first: settings, rulebook, mapping; a fault in them ends it with sentences."""
 
 import os
+from datetime import date
 from pathlib import Path
+from typing import Annotated
 
 import polars as pl
+import typer
 
 from service.app import terms_of
 from service.commands.console import fail
@@ -15,6 +18,9 @@ from service.rulebook.mapping_source import load_mapping
 from service.rulebook.problems import RulebookError
 from service.settings import Settings, SettingsError
 from service.settings import load as load_settings
+
+SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings file; CHURN_SETTINGS_FILE if absent.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
 
 def read_settings(file: Path | None = None) -> Settings:
@@ -54,3 +60,15 @@ def read_mapping(settings: Settings, name: str | None) -> Mapping | None:
         return load_mapping(settings.rules.folder, name)
     except RulebookError as error:
         fail(str(error))
+
+
+def unasked(settings: Settings, error: OSError) -> str:
+    """That the place of the snapshots does not answer, or takes nothing."""
+    folder = settings.snapshots.folder
+    return f"CHURN_SNAPSHOTS__FOLDER is '{folder}', which cannot be asked ({error.strerror or error}): correct it"
+
+
+def note_silence(until: date, last: date) -> None:
+    """A day beyond a file makes everybody look silent; who asks for it should know."""
+    if last < until:
+        typer.echo(f"The file's last event is of {last}: until {until} everybody counts as silent.", err=True)

@@ -4,14 +4,21 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from service.app import config_of, intake_of, store_of
 from service.clock import SystemClock
 from service.commands.console import fail, finish, watched
-from service.commands.context import read_mapping, read_rulebook, read_settings
-from service.core.calendar import local_days
+from service.commands.context import (
+    AsJson,
+    SettingsFile,
+    note_silence,
+    read_mapping,
+    read_rulebook,
+    read_settings,
+    unasked,
+)
+from service.core.calendar import day_at
 from service.history.backtest import Question
 from service.history.backtest import backtest as judge
 from service.history.bootstrap import Known, NotEmptyError
@@ -24,10 +31,6 @@ from service.settings import Settings, SettingsError
 File = Annotated[Path, typer.Argument(help="Parquet, CSV or NDJSON; NDJSON of our own events needs no mapping.")]
 MappingName = Annotated[str | None, typer.Option("--mapping", help="Mapping in the rules folder's mappings/.")]
 AsOf = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The last day that counts, closed.")]
-SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="Settings file; CHURN_SETTINGS_FILE if absent.")
-]  # fmt: skip
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
 
 def windows(  # noqa: PLR0913 - the options of a command are its parameters
@@ -52,7 +55,7 @@ def windows(  # noqa: PLR0913 - the options of a command are its parameters
         answer = write_windows(source, as_of.date(), out, config, lambda pieces: watched(pieces, "Summing"))
     except (FileError, SettingsError) as error:
         fail(str(error))
-    _note_silence(as_of.date(), str(answer["last_day"]))
+    note_silence(as_of.date(), date.fromisoformat(str(answer["last_day"])))
     finish(answer, f"The windows of {answer['subscribers']:,} subscribers are in {out}.", as_json=json_output)
 
 
@@ -94,6 +97,8 @@ def bootstrap(  # noqa: PLR0913 - the options of a command are its parameters
             answer = load(known, store_of(settings), intake, config, lambda pieces: watched(pieces, "Loading"))
     except (FileError, NotEmptyError, SettingsError) as error:
         fail(str(error))
+    except OSError as error:
+        fail(unasked(settings, error))
     sentence = (
         f"{answer['subscribers']:,} subscribers of {answer['first_day']} to {answer['last_day']} are the first "
         f"snapshots of {answer['shards']} shards in {settings.snapshots.folder}."
@@ -103,7 +108,7 @@ def bootstrap(  # noqa: PLR0913 - the options of a command are its parameters
 
 def _load_days(file: Path, profiles: Path | None, settings: Settings) -> dict[str, int | str]:
     config, intake = config_of(settings, read_rulebook(settings)), intake_of(settings, None)
-    today = int(local_days(np.array([SystemClock().now_us()]), config.zone)[0])
+    today = day_at(SystemClock().now_us(), config.zone)
     known = KnownDays(file, today, profiles)
     return bootstrap_days(known, store_of(settings), intake, config, lambda shards: watched(shards, "Loading"))
 
@@ -133,14 +138,8 @@ def backtest(  # noqa: PLR0913 - the options of a command are its parameters
         tried = judge(question, rulebook, config_of(settings, rulebook), lambda pieces: watched(pieces, "Judging"))
     except (FileError, SettingsError) as error:
         fail(str(error))
-    _note_silence(as_of.date(), str(tried.last_day))
+    note_silence(as_of.date(), tried.last_day)
     finish(tried.plain(), _table(tried.plain(), tried.labelled, tried.leavers), as_json=json_output)
-
-
-def _note_silence(as_of: date, last_day: str) -> None:
-    """A day beyond the file makes everybody look silent; who asks for it should know."""
-    if last_day < str(as_of):
-        typer.echo(f"The file's last event is of {last_day}: until {as_of} everybody counts as silent.", err=True)
 
 
 def _table(scores: dict[str, dict[str, Any]], labelled: int, leavers: int) -> str:

@@ -13,8 +13,8 @@ import typer
 from service.app import UnfitError, specs_of
 from service.clock import Clock, SystemClock
 from service.commands.console import fail, finish, watched
-from service.commands.context import read_mapping, read_settings
-from service.core.calendar import local_days, to_date
+from service.commands.context import note_silence, read_mapping, read_settings
+from service.core.calendar import day_at, local_days, to_date
 from service.history.files import FileError, Source, read_usage
 from service.history.pace import Portion, portions
 from service.kafka.connection import BrokerMissing
@@ -59,7 +59,7 @@ def replay(  # noqa: PLR0913 - the options of a command are its parameters
         latest_us = clock.now_us() + settings.time.future_tolerance_s * 1_000_000
         days = _days(usage.events, settings.time.zone, latest_us)
         last = through.date() if through else days[1]
-        if last > to_date(int(local_days(np.array([latest_us]), settings.time.zone)[0])):
+        if last > to_date(day_at(latest_us, settings.time.zone)):
             fail(f"--through {last} is yet to come, and no day is closed before its time: name an earlier one")
         _note_odd_day(last, days)
         _note_late(settings, days[1], clock)
@@ -95,15 +95,14 @@ def _note_odd_day(through: date, days: tuple[date, date]) -> None:
         typer.echo(
             f"--through {through} lies before the file's first event of {first}: no day of it is closed.", err=True
         )
-    elif through > last:
-        typer.echo(f"The file's last event is of {last}: until {through} everybody counts as silent.", err=True)
+    note_silence(through, last)
 
 
 def _note_late(settings: Settings, last: date, clock: Clock) -> None:
     """Under `wall` the days of an old file are closed already; that is said beforehand."""
     time = settings.time
     horizon = max(time.late_days, time.late_days_roaming, *time.late_days_by_type.values())
-    today = to_date(int(local_days(np.array([clock.now_us()]), time.zone)[0]))
+    today = to_date(day_at(clock.now_us(), time.zone))
     if time.clock == "wall" and (today - last).days > horizon:
         typer.echo(
             f"The file ends on {last}, beyond every late horizon: under CHURN_TIME__CLOCK=wall all of it "

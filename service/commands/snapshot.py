@@ -1,7 +1,6 @@
 """The commands `snapshot list`, `verify`, `prune` and `reshard`: what lies in the store, and for how many shards."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from rich.table import Table
 from service.app import config_of, store_of
 from service.clock import SystemClock
 from service.commands.console import NO, fail, finish, watched
-from service.commands.context import read_rulebook, read_settings
+from service.commands.context import AsJson, SettingsFile, read_rulebook, read_settings, unasked
 from service.core.calendar import to_date
 from service.core.panes import DamagedError
 from service.history.bootstrap import NotEmptyError
@@ -24,10 +23,7 @@ from service.wire.decode import Intake
 
 snapshot = typer.Typer(help="Look after the snapshots that shards start from.", no_args_is_help=True)
 
-SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings file; CHURN_SETTINGS_FILE if absent.")]
 _DAYS_FROM_H = 48  # a longer age is told in days
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
 
 @snapshot.command("list")
@@ -41,7 +37,7 @@ def list_(*, settings_file: SettingsFile = None, json_output: AsJson = False) ->
     try:
         found = list(kept(store_of(settings)))
     except OSError as error:
-        fail(_unasked(settings.snapshots.folder, error))
+        fail(unasked(settings, error))
     if json_output:
         finish({"snapshots": [_plain(one, now_us) for one in found]}, "", as_json=True)
         return
@@ -64,7 +60,7 @@ def verify(*, settings_file: SettingsFile = None, json_output: AsJson = False) -
     try:
         checked = list(watched(check(store_of(settings)), "Reading"))
     except OSError as error:
-        fail(_unasked(settings.snapshots.folder, error))
+        fail(unasked(settings, error))
     damaged = [one for one in checked if one.damages]
     lines = [f"Shard {one.partition}, snapshot {one.name}: {'; '.join(one.damages)}" for one in damaged]
     lines = lines or [f"All {len(checked)} snapshots are as they were written."]
@@ -85,7 +81,7 @@ def prune(*, settings_file: SettingsFile = None, json_output: AsJson = False) ->
     try:
         removed = {partition: store.prune(partition) for partition in store.shards()}
     except OSError as error:
-        fail(_unasked(settings.snapshots.folder, error))
+        fail(unasked(settings, error))
     files = sum(removed.values())
     sentence = f"Removed {files} files of {len(removed)} shards, {settings.snapshots.keep} snapshots of each are kept."
     finish({"shards": len(removed), "files_removed": files}, sentence, as_json=json_output)
@@ -142,7 +138,3 @@ def _age(seconds: int | str | None) -> str | None:
         return None
     hours, rest = divmod(seconds, 3600)
     return f"{hours // 24}d {hours % 24}h" if hours >= _DAYS_FROM_H else f"{hours}h {rest // 60}m"
-
-
-def _unasked(place: str, error: OSError) -> str:
-    return f"CHURN_SNAPSHOTS__FOLDER is '{place}', which cannot be asked ({error.strerror or error}): correct it"

@@ -1,24 +1,17 @@
 """The commands `topics create` and `topics check`: the topics on the broker, as the service needs them."""
 
 import asyncio
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from service.app import specs_of
 from service.commands.console import NO, fail, finish
-from service.commands.context import read_settings
+from service.commands.context import AsJson, SettingsFile, read_settings
 from service.kafka.connection import BrokerMissing
 from service.kafka.topics import TopicProblem, check_topics, create_topics
 from service.settings import Settings
 
 topics = typer.Typer(help="Make and check the topics on the broker.", no_args_is_help=True)
-
-SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="Settings file; CHURN_SETTINGS_FILE if absent.")
-]  # fmt: skip
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
 
 @topics.command()

@@ -18,6 +18,11 @@ def local_days(times_us: np.ndarray, zone: str) -> np.ndarray:
     return times.dt.date().cast(pl.Int32).to_numpy()
 
 
+def day_at(time_us: int, zone: str) -> int:
+    """The day since 1970 on which one instant (UTC microseconds) falls in `zone`."""
+    return int(local_days(np.array([time_us]), zone)[0])
+
+
 def day_end_us(day: int, zone: str) -> int:
     """The instant (UTC microseconds) at which a local day ends, which is when the next one starts."""
     following = EPOCH + timedelta(days=day + 1)

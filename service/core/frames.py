@@ -60,6 +60,7 @@ def meta(state: State) -> dict[str, Any]:
         "photo_known": state.windows.photo_known,
         "incomplete": [[days, lost] for days, lost in sorted(state.windows.incomplete.items())],
         "zone": state.config.zone,
+        "held_bytes": state.nbytes + state.repeats.nbytes,
     }
 
 

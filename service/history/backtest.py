@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from service.core.calendar import to_date, to_day
+from service.core.calendar import to_day
 from service.core.episodes import OPEN
 from service.core.events import CHANNELS
 from service.core.rules import SEVERITIES, Rulebook
@@ -45,7 +45,7 @@ class Backtest:
     scores: dict[str, Score]
     labelled: int
     leavers: int
-    last_day: date | None = None  # of the file's events
+    last_day: date  # of the file's events
 
     def plain(self) -> dict[str, dict[str, int | float | None]]:
         """The scores as JSON values."""
@@ -70,7 +70,7 @@ def backtest(question: Question, rulebook: Rulebook, config: Config, watch: Watc
     labels = read_labels(question)
     usage = read_usage(Source(question.file, question.mapping))
     try:
-        past = live_through(usage.events, Lot(config, rulebook), to_day(question.as_of), watch)
+        past, last_day = live_through(usage.events, Lot(config, rulebook), to_day(question.as_of), watch)
     except FileError as error:
         raise FileError(f"{question.file}: {error}") from error
     open_episodes = past.state.episodes.frame.filter(pl.col("state").is_in(OPEN))
@@ -79,7 +79,6 @@ def backtest(question: Question, rulebook: Rulebook, config: Config, watch: Watc
         groups[name].add(subscriber_id)
     leavers = {who for who, has_left in labels.items() if has_left}
     scores = {name: score(warned & labels.keys(), leavers, len(labels)) for name, warned in groups.items()}
-    last_day = None if past.last_day is None else to_date(past.last_day)
     return Backtest(scores, len(labels), len(leavers), last_day)
 
 

@@ -47,7 +47,7 @@ def bootstrap(
     is judged, so what is true at the first close is standing.
 
     Returns: subscribers, shards, events (in state), repeated, rejected, ignored, rows_rejected, first_day, last_day.
-    Raises: FileError, NotEmptyError.
+    Raises: FileError, NotEmptyError, OSError.
     """
     check_possible(store, intake)
     events, rows_rejected = _events(known, config)

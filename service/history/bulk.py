@@ -57,7 +57,7 @@ def bootstrap_days(
     anything is stored. Takes room for all lines in the folder for temporary files, and memory for those of one shard.
 
     Returns: subscribers, shards, lines, rejected and rows_rejected (both of profiles), first_day, last_day.
-    Raises: FileError, NotEmptyError.
+    Raises: FileError, NotEmptyError, OSError.
     """
     check_possible(store, intake)
     intake = replace(intake, expand=None)  # what profiles tell is mapped already

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import date
 
 import polars as pl
 
@@ -40,7 +41,6 @@ class Past:
     late: int = 0
     ignored: int = 0
     rejects: list[Reject] = field(default_factory=list)
-    last_day: int | None = None  # of all the events there were, also those after the day that was closed
 
 
 def live(events: pl.DataFrame, lot: Lot, watch: Watch = iter) -> Past:
@@ -61,9 +61,10 @@ def live(events: pl.DataFrame, lot: Lot, watch: Watch = iter) -> Past:
     return past
 
 
-def live_through(events: pl.DataFrame, lot: Lot, day: int, watch: Watch = iter) -> Past:
+def live_through(events: pl.DataFrame, lot: Lot, day: int, watch: Watch = iter) -> tuple[Past, date]:
     """As `live`, of the events up to and including local `day` (days since 1970), and close it.
 
+    Returns: the shard, and the day of the last event there was, be it after the one that was closed.
     Raises: FileError where there is no event by then.
     """
     zone = lot.config.zone
@@ -75,8 +76,7 @@ def live_through(events: pl.DataFrame, lot: Lot, day: int, watch: Watch = iter) 
         begins = f"the first is of {to_date(int(days.min()))}" if days.size else "there are none at all"
         raise FileError(f"there are no events on or before {to_date(day)}; {begins}")
     close_through(past.state, lot.rulebook, day, "clock")
-    past.last_day = int(days.max())
-    return past
+    return past, to_date(int(days.max()))
 
 
 def _records(events: pl.DataFrame, partition: int, first_offset: int) -> Iterable[Record]:

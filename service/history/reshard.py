@@ -24,16 +24,9 @@ from service.wire.partitioning import partitions_of
 
 _ALL = 2**63 - 1
 _TEXT = "text/"
-_AFRESH = {
-    "cursor": 0,
-    "feedback_cursor": 0,
-    "writer_epoch": 0,
-    "claims": [],
-    "known": [],
-    "held_bytes": 0,
-    "photo_known": False,
-}
-_MERGED = ("taken_us", "watermark_us", "incomplete")
+_AFRESH = {"cursor": 0, "feedback_cursor": 0, "writer_epoch": 0, "claims": []}
+_MERGED = ("taken_us", "watermark_us", "incomplete", "known", "photo_known", "held_bytes")
+_LEFT = ("rulebook",)  # what is carried depends on no rule
 
 
 class ReshardError(Exception):
@@ -59,6 +52,11 @@ class _Taken:
     source: _Source
     rows: np.ndarray
     first: int
+
+    @property
+    def held_bytes(self) -> int:
+        """Its share of the memory that the source held."""
+        return int(self.source.snapshot.manifest.get("held_bytes", 0)) * self.rows.size // self.source.homes.size
 
     def gathered(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Lines of a frame that has one for each row."""
@@ -103,7 +101,8 @@ def reshard(
                 taken.append(_Taken(one, rows, first))
                 first += rows.size
         if taken:
-            target.save(partition, Snapshot(told, _frames(taken), _panes(taken)))
+            manifest = told | {"held_bytes": sum(one.held_bytes for one in taken)}
+            target.save(partition, Snapshot(manifest, _frames(taken), _panes(taken)))
             yield partition, first
 
 
@@ -130,7 +129,7 @@ def _told(sources: Sequence[_Source]) -> dict[str, Any]:
     if not manifests:
         raise ReshardError("there are no snapshots with subscribers: nothing is to be resharded")
     told: dict[str, Any] = {}
-    for key in manifests[0].keys() - _AFRESH.keys() - set(_MERGED):
+    for key in sorted({key for manifest in manifests for key in manifest} - {*_AFRESH, *_MERGED, *_LEFT}):
         said = {repr(manifest.get(key)): source.partition for source, manifest in zip(sources, manifests, strict=True)}
         if len(said) > 1:
             one, other = list(said.items())[:2]
@@ -140,10 +139,10 @@ def _told(sources: Sequence[_Source]) -> dict[str, Any]:
             )
         told[key] = manifests[0][key]
     marks = [manifest["watermark_us"] for manifest in manifests if manifest["watermark_us"] is not None]
-    # The least watermark is one that every shard believed in; events of the new topic move it on.
     # Nobody's voice is lost: a new shard asks as many to agree on a leap as the largest of the former did.
     known = max((manifest.get("known", []) for manifest in manifests), key=len)
     photographed = all(manifest.get("photo_known", False) for manifest in manifests)
+    # The least watermark is one that every shard believed in; events of the new topic move it on.
     told |= {**_AFRESH, "known": known, "photo_known": photographed, "watermark_us": min(marks, default=None)}
     lost: dict[int, int] = {}
     for manifest in manifests:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from service.core.calendar import to_date, to_day
+from service.core.calendar import to_day
 from service.core.measures import MEASURES
 from service.core.state import Config, State
 from service.history.files import FileError, Source, read_usage
@@ -31,7 +31,7 @@ def write_windows(source: Source, as_of: date, out: Path, config: Config, watch:
     """
     usage = read_usage(source)
     try:
-        past = live_through(usage.events, Lot(config), to_day(as_of), watch)
+        past, last_day = live_through(usage.events, Lot(config), to_day(as_of), watch)
     except FileError as error:
         raise FileError(f"{source.file}: {error}") from error
     frame = windows_of(past.state, config.windows_days)
@@ -47,6 +47,6 @@ def write_windows(source: Source, as_of: date, out: Path, config: Config, watch:
         "rejected": len(past.rejects),
         "ignored": past.ignored,
         "rows_rejected": usage.rejects.height,
-        "last_day": str(to_date(past.last_day or 0)),
+        "last_day": str(last_day),
         "out": str(out),
     }

@@ -70,9 +70,7 @@ class Snapshots:
 
     def _copy(self, state: State, taken_us: int) -> Snapshot:
         with self._display.stepping():
-            held = state.nbytes + state.repeats.nbytes
             said = {
-                "held_bytes": held,
                 "taken_us": taken_us,
                 "writer_epoch": self._epoch,
                 "rulebook": self._terms.rulebook.hash,

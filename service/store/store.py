@@ -13,6 +13,7 @@ import logging
 import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class Store:
             self._store_frame(partition, f"{name}/{number:03d}-{_safe(frame_name)}.parquet", frame_name, frame)
             for number, (frame_name, frame) in enumerate(snapshot.frames.items())
         ]
-        entries = (_renamed(pane.entry, called) for called, pane in panes.items())
+        entries = (replace(pane.entry, name=called) for called, pane in panes.items())
         manifest = Manifest(partition, self._partitions, snapshot.manifest, tuple(frames), tuple(entries))
         self._files.put(f"{shard_of(partition)}/{name}/{_MANIFEST}", write_manifest(manifest))
         try:
@@ -82,10 +83,17 @@ class Store:
             if int(name.partition(".")[0]) > not_after:
                 continue
             try:
+                self._check_terms(self.manifest(partition, name))
                 return self.load(partition, name)
             except UnusableError as error:
                 _log.warning("Snapshot %s of shard %d is passed over: %s", name, partition, error)
         return None
+
+    def _check_terms(self, manifest: Manifest) -> None:
+        """Whether a snapshot is of the terms that its reader lives by. Raises: UnusableError."""
+        for key, ours in self._terms.items():
+            if manifest.told.get(key) != ours:
+                raise UnusableError(f"its {key} is {manifest.told.get(key)}, that of the settings {ours}")
 
     def held_bytes(self, partition: int) -> int:
         """See ports.SnapshotStore."""
@@ -106,9 +114,6 @@ class Store:
     def load(self, partition: int, name: str) -> Snapshot:
         """A snapshot by its name, its frames read and verified, its panes not. Raises: UnusableError, OSError."""
         manifest = self.manifest(partition, name)
-        for key, ours in self._terms.items():
-            if manifest.told.get(key) != ours:
-                raise UnusableError(f"its {key} is {manifest.told.get(key)}, that of the settings {ours}")
         frames = {entry.name: self._frame(partition, entry) for entry in manifest.frames}
         return Snapshot(manifest.told, frames, {entry.name: self._pane(partition, entry) for entry in manifest.panes})
 
@@ -230,10 +235,6 @@ def _is_pane(path: str) -> bool:
 
 def _safe(name: str) -> str:
     return _UNSAFE.sub("-", name)
-
-
-def _renamed(entry: Entry, name: str) -> Entry:
-    return Entry(name, entry.file, entry.sha256, entry.size, entry.rows)
 
 
 def _encode(frame: pl.DataFrame) -> bytes:

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from service.__main__ import app as program
-from service.commands.past import bootstrap
 
 RULES = Path(__file__).parents[2] / "rules"
 
@@ -26,9 +24,7 @@ def days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
-    app = typer.Typer()
-    app.command()(bootstrap)
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(program, ["bootstrap", *arguments])
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -50,6 +46,13 @@ def test_what_cannot_be_is_one_sentence(days: Path) -> None:
     pl.read_parquet(days).rename({"voice": "voise"}).write_parquet(days)
     status, _, sentence = run(str(days), "--aggregates")
     assert (status, sentence) == (2, f"{days}: there is no measure voise; did you mean voice?; drop or rename it\n")
+
+
+def test_a_store_that_cannot_be_asked_is_named(days: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHURN_SNAPSHOTS__FOLDER", "foo://x")
+    status, _, sentence = run(str(days), "--aggregates")
+    assert (status, sentence.count("\n")) == (2, 1)
+    assert "CHURN_SNAPSHOTS__FOLDER is 'foo://x', which cannot be asked (Generic URL error" in sentence
 
 
 def test_a_day_beyond_the_file_is_noted(tmp_path: Path) -> None:

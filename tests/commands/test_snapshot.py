@@ -39,6 +39,12 @@ def answer(*words: str, status: int = 0) -> dict[str, Any]:
     return told
 
 
+def test_what_is_of_another_zone_is_whole_all_the_same(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_at(place, Path(place)).save(7, Snapshot({"cursor": 1, "zone": "UTC"}, {}))
+    monkeypatch.setenv("CHURN_TIME__ZONE", "Asia/Macau")
+    assert answer("verify") == {"snapshots": 5, "damaged": []}
+
+
 @pytest.mark.usefixtures("place")
 def test_list_tells_what_is_there() -> None:
     listed = answer("list")["snapshots"]

@@ -9,7 +9,6 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from service.core.calendar import to_day
-from service.core.frames import from_frames
 from service.core.record import describe
 from service.core.state import Config, State
 from service.core.step import close_through, step
@@ -18,12 +17,10 @@ from service.history.files import FileError, Source, read_usage
 from service.history.past import NO_RULES, Lot, live_through
 from service.history.windows import windows_of
 from service.rulebook.mapping import load_mapping
-from service.store.files import Files
-from service.store.lines import Lines
-from service.store.store import Store
 from service.wire.decode import Intake, decode
 from service.wire.partitioning import partition_of
 from service.wire.records import Record
+from tests.history.stores import restored, store_in
 
 RULES = Path(__file__).parents[2] / "rules"
 CONFIG = Config()
@@ -43,16 +40,6 @@ def months(rows: int) -> pl.DataFrame:
         for who in range(1, rows + 1)
     ]  # fmt: skip
     return pl.DataFrame(lines)
-
-
-def store_in(folder: Path, shards: int) -> Store:
-    return Store(Files(str(folder / "snapshots")), Lines(folder / "lines"), shards)
-
-
-def restored(store: Store, partition: int) -> State:
-    snapshot = store.newest(partition, 0)
-    assert snapshot is not None
-    return from_frames(CONFIG, snapshot.manifest, snapshot.frames, snapshot.stored)
 
 
 def stream(state: State, events: pl.DataFrame, partition: int) -> None:
@@ -83,12 +70,12 @@ def test_history_and_a_stream_give_what_one_stream_gives(tmp_path: Path) -> None
     last = to_day(date(2013, 8, 31))
     parts = []
     for partition in range(SHARDS):
-        state = restored(store, partition)
+        state = restored(store, partition, CONFIG)
         assert (state.cursor, state.judged) == (0, False)
         stream(state, third, partition)
         close_through(state, NO_RULES, last, "clock")
         parts.append(windows_of(state, CONFIG.windows_days))
-    whole = live_through(read_usage(Source(tmp_path / "all.parquet", mapping)).events, Lot(CONFIG), last)
+    whole, _ = live_through(read_usage(Source(tmp_path / "all.parquet", mapping)).events, Lot(CONFIG), last)
     expected = windows_of(whole.state, CONFIG.windows_days)
     assert expected["data_90d"].sum() > 0
     assert_frame_equal(pl.concat(parts).sort("subscriber_id"), expected)
@@ -117,7 +104,7 @@ def test_profiles_become_the_roster(tmp_path: Path) -> None:
     store = store_in(tmp_path, 1)
     answer = bootstrap(known, store, Intake(1), CONFIG)
     assert (answer["subscribers"], answer["rows_rejected"]) == (6, 1)
-    state = restored(store, 0)
+    state = restored(store, 0, CONFIG)
     three, other = (describe(state, NO_RULES, who, state.episodes.frame) for who in ("3", "none of the five"))
     assert three is not None
     assert (three["market"], three["fee_minor"], three["msisdn"]) == ("campus", 5800, "8613800000003")

@@ -14,7 +14,6 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from service.core.calendar import to_day
-from service.core.frames import from_frames
 from service.core.measures import MEASURES
 from service.core.rules import SegmentBands
 from service.core.state import Config, State
@@ -24,12 +23,11 @@ from service.history.bulk import KnownDays, bootstrap_days
 from service.history.files import FileError, Source
 from service.history.past import NO_RULES
 from service.history.windows import windows_of
-from service.store.files import Files
-from service.store.lines import Lines
 from service.store.store import Store
 from service.wire.decode import Intake
 from service.wire.partitioning import partition_of
 from tests.core.streams import Event, batch_of, day_of, used
+from tests.history.stores import restored, store_in
 
 ZONE = "Europe/Berlin"  # its clocks change within the days below
 CONFIG = Config(zone=ZONE, windows_days=(1, 7, 10), bands=(SegmentBands("spend", 7, 0.2, 0.5, 100),))
@@ -87,16 +85,6 @@ def write_events(events: Sequence[Event], path: Path) -> Path:
     return path
 
 
-def store_in(folder: Path) -> Store:
-    return Store(Files(str(folder)), Lines(folder / "cache"), SHARDS)
-
-
-def restored(store: Store, partition: int) -> State:
-    snapshot = store.newest(partition, 0)
-    assert snapshot is not None
-    return from_frames(CONFIG, snapshot.manifest, snapshot.frames, snapshot.stored)
-
-
 def known_of(state: State) -> pl.DataFrame:
     """Everybody's sums and the days of their silence, by id."""
     rows = np.arange(state.subscribers)
@@ -121,7 +109,7 @@ def history_of(state: State) -> pl.DataFrame:
 
 def loaded(lines: pl.DataFrame, folder: Path, **more: Path) -> Store:
     lines.write_parquet(folder / "days.parquet")
-    store = store_in(folder / "snapshots")
+    store = store_in(folder / "snapshots", SHARDS)
     bootstrap_days(KnownDays(folder / "days.parquet", TODAY, **more), store, INTAKE, CONFIG)
     return store
 
@@ -129,13 +117,13 @@ def loaded(lines: pl.DataFrame, folder: Path, **more: Path) -> Store:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_aggregates_give_what_their_events_give(tmp_path: Path, seed: int) -> None:
     events = days_of_usage(seed)
-    by_events = store_in(tmp_path / "by_events")
+    by_events = store_in(tmp_path / "by_events", SHARDS)
     source = Source(write_events(events, tmp_path / "events.ndjson"), None)
     assert bootstrap(Known(source), by_events, INTAKE, CONFIG)["rejected"] == 0
     by_days = loaded(aggregated(events), tmp_path)
     after = [Event("n", who, "usage.data", FIRST + timedelta(days=DAYS, hours=13), {"bytes": 7}) for who in PEOPLE]
     for partition in range(SHARDS):
-        ours, theirs = restored(by_days, partition), restored(by_events, partition)
+        ours, theirs = restored(by_days, partition, CONFIG), restored(by_events, partition, CONFIG)
         assert (ours.closed_day, ours.cursor, ours.judged) == (theirs.closed_day, 0, False)
         assert ours.closed_day == to_day(LAST) - 1
         assert len(ours.watermark.known) == len(theirs.watermark.known) == min(3, ours.subscribers)
@@ -154,7 +142,7 @@ def test_days_beyond_every_window_are_only_remembered(tmp_path: Path) -> None:
     long_ago = date(2024, 1, 1)
     lines = aggregated(days_of_usage(1))
     older = lines.filter(pl.col("day") == LAST).with_columns(day=pl.lit(long_ago))
-    state = restored(loaded(pl.concat([lines, older]), tmp_path), 0)
+    state = restored(loaded(pl.concat([lines, older]), tmp_path), 0, CONFIG)
     assert state.panes.days[0] == to_day(LAST) - 1 - 30
     assert (state.attributes["first_seen"][: state.subscribers] == to_day(long_ago)).all()
 
@@ -166,11 +154,11 @@ def test_measures_not_told_are_zero_and_days_may_be_files_of_their_own(tmp_path:
         part.write_parquet(tmp_path / "days" / f"{day}.parquet")
     parts = []
     for number, file in enumerate((tmp_path / "days", tmp_path / "days" / "*.parquet")):
-        store = store_in(tmp_path / str(number))
+        store = store_in(tmp_path / str(number), SHARDS)
         answer = bootstrap_days(KnownDays(file, TODAY), store, INTAKE, CONFIG)
         assert (answer["lines"], answer["subscribers"]) == (lines.height, len(PEOPLE))
         assert (answer["first_day"], answer["last_day"]) == ("2024-02-26", str(LAST))
-        parts.append(pl.concat([known_of(restored(store, partition)) for partition in range(SHARDS)]))
+        parts.append(pl.concat([known_of(restored(store, partition, CONFIG)) for partition in range(SHARDS)]))
     assert_frame_equal(parts[0], parts[1])
     assert parts[0]["spend_10d"].sum() > 0
     assert parts[0]["data_10d"].sum() == 0
@@ -182,7 +170,7 @@ def test_profiles_stand_beside_days(tmp_path: Path) -> None:
     store = loaded(aggregated(days_of_usage(1)), tmp_path, profiles=people)
     told: dict[str, str | None] = {}
     for partition in range(SHARDS):
-        state = restored(store, partition)
+        state = restored(store, partition, CONFIG)
         rows = np.arange(state.subscribers)
         told |= dict(zip(state.roster.strings.to_list(), state.attributes.texts("market", rows).to_list(), strict=True))
         assert windows_of(state, (10,)).height == state.subscribers
@@ -213,12 +201,12 @@ def test_bad_lines_are_told_in_a_sentence_and_nothing_is_stored(
 ) -> None:
     with pytest.raises(FileError, match=f"days.parquet:? {sentence}$"):
         loaded(pl.DataFrame(LINE | changed), tmp_path)
-    assert store_in(tmp_path / "snapshots").is_empty()
+    assert store_in(tmp_path / "snapshots", SHARDS).is_empty()
 
 
 def test_refunds_and_reversals_may_be_negative(tmp_path: Path) -> None:
     store = loaded(pl.DataFrame(LINE | {"spend": [-5, -6]}), tmp_path)
-    states = [restored(store, p) for p in range(SHARDS) if store.newest(p, 0) is not None]
+    states = [restored(store, p, CONFIG) for p in range(SHARDS) if store.newest(p, 0) is not None]
     assert sum(history_of(state)["spend"].sum() for state in states) == -11
 
 
@@ -229,7 +217,7 @@ def test_a_missing_column_is_told(tmp_path: Path, missing: str) -> None:
 
 
 def test_what_is_no_parquet_or_empty_or_nowhere_is_told(tmp_path: Path) -> None:
-    store = store_in(tmp_path / "snapshots")
+    store = store_in(tmp_path / "snapshots", SHARDS)
     torn, none = tmp_path / "torn.parquet", tmp_path / "none.parquet"
     torn.write_bytes(b"PAR1 no more")
     pl.DataFrame(LINE).clear().cast({"day": pl.Date}).write_parquet(none)

@@ -9,7 +9,6 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from service.core.calendar import to_day
-from service.core.frames import from_frames
 from service.core.measures import MEASURES, PANE
 from service.core.record import describe
 from service.core.state import Config, State
@@ -22,19 +21,13 @@ from service.history.windows import windows_of
 from service.ports import Snapshot
 from service.rulebook.mapping import load_mapping
 from service.store.files import Files
-from service.store.lines import Lines
 from service.store.store import Store
 from service.wire.decode import Intake
 from service.wire.partitioning import partition_of
-from tests.doubles.panes import stored
+from tests.history.stores import restored, store_in
 from tests.history.test_bootstrap import RULES, months
 
 CONFIG = Config()
-FAR = 10**12
-
-
-def store_in(folder: Path, shards: int) -> Store:
-    return Store(Files(str(folder)), Lines(folder / "cache"), shards)
 
 
 def loaded(folder: Path, shards: int) -> Store:
@@ -47,11 +40,6 @@ def loaded(folder: Path, shards: int) -> Store:
     store = store_in(folder / f"of {shards}", shards)
     bootstrap(known, store, Intake(shards), CONFIG)
     return store
-
-
-def state_of(snapshot: Snapshot | None) -> State:
-    assert snapshot is not None
-    return from_frames(CONFIG, snapshot.manifest, snapshot.frames, stored(snapshot.panes))
 
 
 def records(state: State) -> dict[str, Any]:
@@ -68,7 +56,7 @@ def test_it_is_as_if_it_had_always_been_so(tmp_path: Path, before: int, after: i
     assert sum(moved.values()) == 30
     assert target.shards() == expected.shards() == sorted(moved)
     for partition in moved:
-        ours, theirs = (state_of(store.newest(partition, 0)) for store in (target, expected))
+        ours, theirs = (restored(store, partition, CONFIG) for store in (target, expected))
         assert ours.cursor == 0
         for state in (ours, theirs):  # each shard closes days by its own events
             close_through(state, NO_RULES, to_day(date(2013, 7, 3)), "clock")
@@ -113,6 +101,7 @@ def test_history_that_lies_in_the_store_goes_along(tmp_path: Path) -> None:
     [
         ([shard(["a"]), shard(["b"], closed_day=None)], "shard 0 has closed_day 15800 and shard 1 None: let the"),
         ([shard(["a"]), shard(["b"], zone="Asia/Macau")], "shard 0 has zone 'UTC' and shard 1 'Asia/Macau'"),
+        ([shard(["a"]), shard(["b"], later="x")], "shard 0 has later None and shard 1 'x'"),
         ([shard([])], "there are no snapshots with subscribers"),
     ],
 )
@@ -120,6 +109,19 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path, shards: list[Snap
     source = two(tmp_path, *shards)
     with pytest.raises(ReshardError, match=sentence):
         list(reshard(source, source.shards(), store_in(tmp_path / "target", 2), Intake(2), CONFIG))
+
+
+@pytest.mark.parametrize("running", [0, 1])
+def test_a_shard_that_has_run_and_one_that_was_only_loaded_fit(tmp_path: Path, running: int) -> None:
+    ran = {"rulebook": "of the one that ran"}
+    told = [ran if partition == running else {} for partition in range(2)]
+    shards = [shard(["a", "b"], held_bytes=800, **told[0]), shard(["c"], held_bytes=50, **told[1])]
+    source, target = two(tmp_path, *shards), store_in(tmp_path / "target", 1)
+    assert dict(reshard(source, [0, 1], target, Intake(1), CONFIG)) == {0: 3}
+    assert target.held_bytes(0) == 850
+    found = target.newest(0, 0)
+    assert found is not None
+    assert "rulebook" not in found.manifest
 
 
 def test_a_shard_that_cannot_be_read_is_not_left_out(tmp_path: Path) -> None:
