@@ -2,16 +2,11 @@
 
 import argparse
 import asyncio
-import contextlib
-import os
-import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deploy.broker import running_broker
 from service.app import specs_of
 from service.kafka.feeder import KafkaFeeder
 from service.kafka.topics import create_topics
@@ -19,7 +14,8 @@ from service.settings import Settings
 from service.settings import load as load_settings
 from service.wire.topics import Topics
 from tests.bench.feed import chunks
-from tests.bench.throughput import drain, environment
+from tests.bench.place import broker_in, environment, own_folder
+from tests.bench.throughput import drain
 
 BAD_SHARE = 0.01
 
@@ -35,11 +31,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Drain a log without bad lines and one with, each in a fresh process: clean, broken, broken, clean."""
     wall_s, cpu_s = Counter[float](), Counter[float]()
     bad = 0
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        address = os.environ.get("CHURN_TEST_BOOTSTRAP_SERVERS")
-        if not address:
-            address = stack.enter_context(running_broker(folder / "kafka")).address
+    with own_folder() as folder, broker_in(folder) as address:
         for number, share in enumerate((0.0, BAD_SHARE, BAD_SHARE, 0.0)):
             environ = environment(address, options.partitions, folder / str(number))
             broken = asyncio.run(_feed(load_settings(environ, None), options, share))

@@ -10,7 +10,6 @@ import contextlib
 import gc
 import os
 import resource
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,24 +19,23 @@ from typing import Any
 import polars as pl
 
 import service.core.step as steps
-from deploy.broker import running_broker
 from service.app import collect_seldom, config_of, store_of
+from service.commands.context import read_rulebook
 from service.core.frames import from_frames, meta, panes_of, to_frames
 from service.core.measures import MEASURES
 from service.core.rules import Rulebook
-from service.core.signals import Terms, catalogue
 from service.core.state import DEFAULT_WINDOWS_DAYS, Config, State
 from service.core.windows import Windows
 from service.history.bulk import KnownDays, bootstrap_days
 from service.ports import Snapshot
-from service.rulebook.loading import load as load_rules
 from service.settings import load as load_settings
 from service.store.store import Store
 from service.wire.decode import Intake
+from service.worker.memory import read_resident
 from tests.bench.broadcast import Station, slices_of, told_again
 from tests.bench.marginals import EVENTS_A_DAY, LAST_DAY, day_of_events, draw_habits, write_days, write_profiles
+from tests.bench.place import broker_in, environment, own_folder
 from tests.bench.stopwatch import Stopwatch
-from tests.bench.throughput import environment
 
 _STREAMED = 10  # one of so many subscribers uses something on the last day
 _MB = 1 << 20
@@ -78,25 +76,20 @@ class City:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All stages in one process, one after another."""
     collect_seldom()
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        given = os.environ.get("CHURN_TEST_BOOTSTRAP_SERVERS")
-        environ = environment(given or "127.0.0.1:1", options.partitions, folder)
+    with own_folder() as folder:
+        environ = environment("127.0.0.1:1", options.partitions, folder)
         settings = load_settings(environ | {"CHURN_TIME__WINDOWS_DAYS": options.windows}, None)
-        windows = settings.time.windows_days
-        dtypes = {name: signal.dtype for name, signal in catalogue(Terms(windows)).items()}
-        rulebook = load_rules(settings.rules.folder, dtypes)
+        rulebook = read_rulebook(settings)
         store = store_of(settings)
         city = City(options, folder, config_of(settings, rulebook), rulebook, store)
         _load(city)
         _stream(city)
         transitions = _close(city)
         _weigh(city)
-        if not given:
-            broker = stack.enter_context(running_broker(folder / "kafka"))
-            kafka = settings.kafka.model_copy(update={"bootstrap_servers": broker.address})
+        with broker_in(folder) as address:  # not before: it would take from the processors
+            kafka = settings.kafka.model_copy(update={"bootstrap_servers": address})
             settings = settings.model_copy(update={"kafka": kafka})
-        asyncio.run(_tell_and_restore(city, Station(settings, city.config, rulebook, store), transitions))
+            asyncio.run(_tell_and_restore(city, Station(settings, city.config, rulebook, store), transitions))
     sizes = {name: getattr(options, name) for name in ("subscribers", "days", "partitions", "measures", "windows")}
     return {**sizes, **city.found, "peak_rss_mb": _peak_rss_mb(), "cpus": os.cpu_count()}
 
@@ -223,8 +216,7 @@ def _stored_bytes(city: City) -> int:
 
 
 def _rss_mb() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() // _MB
+    return (read_resident() or 0) // _MB
 
 
 def _peak_rss_mb() -> int:

@@ -18,12 +18,11 @@ from typing import Any
 
 from aiokafka.structs import TopicPartition
 
-from service.app import Given, running, terms_of
-from service.core.signals import catalogue
+from service.app import Given, running
+from service.commands.context import read_rulebook
 from service.kafka.consumer import KafkaIntake
 from service.kafka.log import reader
 from service.kafka.publisher import KafkaPublisher
-from service.rulebook.loading import load as load_rules
 from service.settings import Settings
 from service.settings import load as load_settings
 from service.shard import life
@@ -55,8 +54,7 @@ async def bare(settings: Settings, events: int) -> dict[str, Any]:
 
 async def whole(settings: Settings, events: int, profile: Path | None) -> dict[str, Any]:
     """From the first poll that yields a record until the cursor at the end is committed."""
-    dtypes = {name: signal.dtype for name, signal in catalogue(terms_of(settings)).items()}
-    given = Given(settings, load_rules(settings.rules.folder, dtypes))
+    given = Given(settings, read_rulebook(settings))
     watch, begun = Stopwatch(), _Begun()
     watch.watch("poll", KafkaIntake, "poll")
     watch.watch("decode", life, "decode")

@@ -11,7 +11,6 @@ import json
 import os
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -23,7 +22,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from deploy.broker import running_broker
 from service.app import config_of, specs_of, store_of
 from service.core.rules import Rulebook
 from service.history.bulk import KnownDays, bootstrap_days
@@ -37,7 +35,7 @@ from service.wire.decode import Intake
 from service.wire.partitioning import partition_of
 from service.wire.topics import Topics
 from tests.bench.marginals import FIRST_ID, LAST_DAY, draw_habits, write_days
-from tests.bench.throughput import ROOT, environment
+from tests.bench.place import ROOT, broker_in, environment, own_folder
 
 _CLIENTS = 8
 _PROBES_PER_S = 5
@@ -58,11 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Load a past, start the service, and ask it as long as the feed flows."""
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        address = os.environ.get("CHURN_TEST_BOOTSTRAP_SERVERS")
-        if not address:
-            address = stack.enter_context(running_broker(folder / "kafka")).address
+    with own_folder() as folder, broker_in(folder) as address:
         environ = environment(address, options.partitions, folder)
         settings = load_settings(environ, None)
         _load(settings, options, folder)

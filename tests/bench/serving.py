@@ -11,17 +11,15 @@ import resource
 import sys
 import time
 
-from service.app import Given, running, terms_of
-from service.core.signals import catalogue
+from service.app import Given, running
+from service.commands.context import read_rulebook
 from service.metrics import Metrics
-from service.rulebook.loading import load as load_rules
 from service.settings import load as load_settings
 
 
 async def serve() -> None:
     """Run until standard input ends."""
     settings = load_settings(os.environ, None)
-    dtypes = {name: signal.dtype for name, signal in catalogue(terms_of(settings)).items()}
     closes: list[tuple[float, float]] = []  # begun and ended, seconds since 1970
     counted = Metrics.day_closed
 
@@ -30,7 +28,7 @@ async def serve() -> None:
         counted(metrics, seconds)
 
     setattr(Metrics, counted.__name__, noted)
-    async with running(Given(settings, load_rules(settings.rules.folder, dtypes))) as service:
+    async with running(Given(settings, read_rulebook(settings))) as service:
         sys.stdout.write(f"{service.address}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)

@@ -2,18 +2,14 @@
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import subprocess
 import sys
-import tempfile
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.broker import running_broker
 from service.app import specs_of
 from service.kafka.feeder import KafkaFeeder
 from service.kafka.topics import create_topics
@@ -21,8 +17,8 @@ from service.settings import Settings
 from service.settings import load as load_settings
 from service.wire.topics import Topics
 from tests.bench.feed import chunks
+from tests.bench.place import ROOT, broker_in, environment, own_folder
 
-ROOT = Path(__file__).parents[2]
 _WITHIN_S = 900.0
 
 
@@ -38,11 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Feed a real broker, then drain it bare, whole and bare again, each in a fresh process."""
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        address = os.environ.get("CHURN_TEST_BOOTSTRAP_SERVERS")
-        if not address:
-            address = stack.enter_context(running_broker(folder / "kafka")).address
+    with own_folder() as folder, broker_in(folder) as address:
         environ = environment(address, options.partitions, folder) | _reading(options)
         size = asyncio.run(_feed(load_settings(environ, None), options))
         profile = [] if options.profile is None else ["--profile", str(options.profile.resolve())]
@@ -63,22 +55,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "bare_drains": [_figures(first), _figures(second)],
         "end_to_end": _figures(whole),
         "cpus": os.cpu_count(),
-    }
-
-
-def environment(address: str, partitions: int, folder: Path) -> dict[str, str]:
-    """Settings that no other run shares; what is not named here is the default."""
-    name = f"bench{uuid.uuid4().hex[:12]}"
-    return {
-        **{key: value for key, value in os.environ.items() if not key.startswith("CHURN_")},
-        "CHURN_KAFKA__BOOTSTRAP_SERVERS": address,
-        "CHURN_KAFKA__GROUP_ID": name,
-        "CHURN_TOPICS__PREFIX": f"{name}.",
-        "CHURN_TOPICS__PARTITIONS": str(partitions),
-        "CHURN_TIME__CLOCK": "log",
-        "CHURN_SNAPSHOTS__FOLDER": str(folder / "snapshots"),
-        "CHURN_RULES__FOLDER": str(ROOT / "rules"),
-        "CHURN_HTTP__PORT": "0",
     }
 
 
