@@ -32,8 +32,8 @@ from service.rulebook.mapping import Mapping, expand_values
 from service.rulebook.problems import suggest
 from service.settings import HttpSettings, Settings, SettingsError
 from service.shard import Terms, World
+from service.store.copies import Copies
 from service.store.files import Files
-from service.store.lines import Lines
 from service.store.store import Store
 from service.wire.decode import Intake
 from service.wire.rejects import Fault
@@ -144,7 +144,7 @@ def store_of(settings: Settings, place: str | None = None, partitions: int | Non
     files = Files(place or settings.snapshots.folder)
     return Store(
         files,
-        Lines(settings.snapshots.cache_folder if files.folder is None else files.folder / "cache"),
+        Copies(settings.snapshots.cache_folder if files.folder is None else files.folder / "cache"),
         partitions or settings.topics.partitions,
         settings.snapshots.keep,
         {"zone": settings.time.zone},

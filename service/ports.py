@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from service.core.panes import Stored
+from service.core.frames import Piece, StoredPiece
 from service.wire.records import Message, Record, Records
 
 __all__ = [
@@ -20,13 +20,14 @@ __all__ = [
     "Lost",
     "Message",
     "NotReady",
+    "Piece",
     "Publisher",
     "Record",
     "Records",
     "Refused",
     "Snapshot",
     "SnapshotStore",
-    "Stored",
+    "StoredPiece",
     "Truncated",
     "Unknown",
     "WarningPage",
@@ -115,30 +116,30 @@ class Log(Protocol):
 class Snapshot:
     """A shard's state at a committed cursor: frames by name, and a manifest of plain JSON values.
 
-    `panes` are pieces of its usage history by name: frames to be stored, or pieces that the store has already.
+    `pieces` of it never change again, by name: frames to be stored, or what the store has already.
     """
 
     manifest: Mapping[str, Any]
     frames: Mapping[str, pl.DataFrame]
-    panes: Mapping[str, pl.DataFrame | Stored] = field(default_factory=dict)
+    pieces: Mapping[str, Piece] = field(default_factory=dict)
 
     @property
-    def stored(self) -> dict[str, Stored]:
-        """Those of its panes that a store has: of a snapshot that was found all of them."""
-        return {name: pane for name, pane in self.panes.items() if not isinstance(pane, pl.DataFrame)}
+    def stored(self) -> dict[str, StoredPiece]:
+        """Those of its pieces that a store has: of a snapshot that was found all of them."""
+        return {name: piece for name, piece in self.pieces.items() if not isinstance(piece, pl.DataFrame)}
 
 
 class SnapshotStore(Protocol):
     """Where snapshots live. Saving is atomic; a torn or foreign one is never returned."""
 
-    def save(self, partition: int, snapshot: Snapshot) -> Mapping[str, Stored]:
-        """Keep a snapshot, which `manifest["cursor"]` names; returns its panes as they can be read again by name.
+    def save(self, partition: int, snapshot: Snapshot) -> Mapping[str, StoredPiece]:
+        """Keep a snapshot, which `manifest["cursor"]` names; returns its pieces as they can be read again by name.
 
         Raises: OSError where it cannot be kept.
         """
 
     def newest(self, partition: int, not_after: int) -> Snapshot | None:
-        """The newest valid snapshot whose manifest["cursor"] is at most `not_after`; its panes are all Stored."""
+        """The newest valid snapshot whose manifest["cursor"] is at most `not_after`; its pieces are all stored."""
 
     def held_bytes(self, partition: int) -> int:
         """Memory that the shard held when its newest snapshot was taken, 0 where that is not known. Raises: OSError."""

@@ -37,20 +37,23 @@ def admit(state: State, stretch: Stretch, aside: Aside) -> Arrivals:
     with aside():
         days = state.days_of(common["occurred_us"].to_numpy())
         horizons = _horizons(state.config, stretch)
-        is_late = _is_of_a_day(stretch) & ((-1 if state.closed_day is None else state.closed_day) - days >= horizons)
+        of_a_day = _is_of_a_day(stretch)
+        is_late = of_a_day & ((-1 if state.closed_day is None else state.closed_day) - days >= horizons)
         on_time = np.flatnonzero(~is_late).astype(np.uint32)
         subscribers, ids = (hash64(common[name][on_time]) for name in ("subscriber_id", "id"))
     rows = np.full(common.height, -1, np.int32)
     rows[on_time] = state.rows_of(common["subscriber_id"][on_time], subscribers)
     with aside():
-        repeated = np.zeros(common.height, bool)
-        repeated[on_time] = state.repeats.mark(days[on_time], rows[on_time], ids, horizons[on_time])
+        repeated, unknown = np.zeros((2, common.height), bool)
+        repeated[on_time], unknown[on_time] = state.repeats.mark(days[on_time], rows[on_time], ids, horizons[on_time])
+        # What bears its own time may be told twice; usage that may have been counted already is not counted again.
+        unknown &= of_a_day
         places = _Places(rows, days, common["occurred_us"].to_numpy(), common["offset"].to_numpy())
-        counted = ~is_late & ~repeated
-        late = pl.DataFrame(
-            {"offset": places.offsets[is_late], "reason": _reasons(common, is_late, days, state)}, schema=LATE
-        )
-        counts = Counts(counted=int(counted.sum()), late=int(is_late.sum()), repeated=int(repeated.sum()))
+        left_out = is_late | unknown
+        counted = ~left_out & ~repeated
+        told = {"offset": places.offsets[left_out], "reason": _reasons(common, left_out, unknown, days, state)}
+        late = pl.DataFrame(told, schema=LATE)
+        counts = Counts(counted=int(counted.sum()), late=int(left_out.sum()), repeated=int(repeated.sum()))
         return Arrivals(_frames(stretch, places, counted), late.unique("offset", maintain_order=True), counts)
 
 
@@ -174,11 +177,14 @@ def _is_of_a_day(stretch: Stretch) -> np.ndarray:
     return flags
 
 
-def _reasons(common: pl.DataFrame, is_late: np.ndarray, days: np.ndarray, state: State) -> list[str]:
+def _reasons(
+    common: pl.DataFrame, left_out: np.ndarray, unknown: np.ndarray, days: np.ndarray, state: State
+) -> list[str]:
     closed = -1 if state.closed_day is None else state.closed_day
-    types = common["type"].gather(np.flatnonzero(is_late)).to_list()
-    behind = (closed - days[is_late]).tolist()
+    types = common["type"].gather(np.flatnonzero(left_out)).to_list()
+    behind = (closed - days[left_out]).tolist()
+    why = ("is past its horizon", "may be a repeat: what was counted of its day can no longer be read")
     return [
-        f"{kind} of {late + 1} days before the open day is past its horizon"
-        for kind, late in zip(types, behind, strict=True)
+        f"{kind} of {late + 1} days before the open day {why[lost]}"
+        for kind, late, lost in zip(types, behind, unknown[left_out].tolist(), strict=True)
     ]

@@ -3,25 +3,30 @@
 import contextlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
 
 from service.core.attributes import TEXTS
 from service.core.panes import DamagedError, Stored
-from service.core.repeats import Repeats
+from service.core.repeats import Repeats, Sealed
 from service.core.state import Config, State, new_state
 from service.core.strings import StringIndex
 from service.core.turn import CONTACTS, TRANSITIONS, DayRecord
 
+REPEATS_PREFIX = "repeats/"
 _LOOSE_PREFIX = "loose/"
 _TABLE_PREFIX = "table/"
 _TEXT_PREFIX = "text/"
 
 
+StoredPiece = Stored | Sealed
+Piece = pl.DataFrame | StoredPiece
+
+
 def to_frames(state: State) -> dict[str, pl.DataFrame]:
-    """Frames by name: all of a state but what `panes_of` gives; `loose/<day>` is usage that is not in that."""
+    """Frames by name: all of a state but what `pieces_of` gives; `loose/<day>` is usage that is not in that."""
     rows = len(state.roster)
     frames = {
         "roster": pl.DataFrame({"subscriber_id": state.roster.strings.clone()}),
@@ -39,10 +44,21 @@ def to_frames(state: State) -> dict[str, pl.DataFrame]:
     return frames | {f"{_LOOSE_PREFIX}{day}": frame for day, frame in state.panes.loose().items()}
 
 
-def panes_of(state: State) -> dict[str, pl.DataFrame | Stored]:
-    """Usage of closed days by name, each piece of which never changes again; to be called before `to_frames`."""
+def pieces_of(state: State) -> dict[str, Piece]:
+    """Usage of closed days and repeats of older ones by name, none of which ever changes again.
+
+    To be called before `to_frames`; once a store has them see `leave`.
+    """
     closed = -1 if state.closed_day is None else state.closed_day
-    return state.panes.offer(closed, closed - state.config.longest_horizon_days)
+    panes = state.panes.offer(closed, closed - state.config.longest_horizon_days)
+    return {**panes, **{f"{REPEATS_PREFIX}{name}": run for name, run in state.repeats.offer(closed).items()}}
+
+
+def leave(state: State, kept: Mapping[str, StoredPiece]) -> None:
+    """Let go of what `pieces_of` gave, where a store has it now; `kept` are its pieces by name."""
+    panes, runs = _parted(kept)
+    state.panes.leave(panes)
+    state.repeats.leave(runs)
 
 
 def meta(state: State) -> dict[str, Any]:
@@ -68,9 +84,9 @@ def from_frames(
     config: Config,
     told: Mapping[str, Any],
     frames: Mapping[str, pl.DataFrame],
-    panes: Mapping[str, Stored] = MappingProxyType({}),
+    pieces: Mapping[str, StoredPiece] = MappingProxyType({}),
 ) -> State:
-    """The inverse of `to_frames`, `panes_of` and `meta`; episodes are read back as decisions (see `recall`).
+    """The inverse of `to_frames`, `pieces_of` and `meta`; episodes are read back as decisions (see `recall`).
 
     A window length that the snapshot lacks is summed from the panes.
 
@@ -85,7 +101,8 @@ def from_frames(
     state.activity.restore([word.to_numpy() for word in frames["activity"].get_columns()])
     vocabularies = {name: frames[f"{_TEXT_PREFIX}{name}"]["text"] for name in TEXTS}
     state.attributes.restore(frames["attributes"], vocabularies)
-    state.repeats = Repeats.of(frames["repeats"])
+    panes, runs = _parted(pieces)
+    state.repeats = Repeats.of(frames["repeats"], runs)
     state.holdings.derived = frames["derived"]
     for name, table in state.holdings.tables.items():
         table.replace(frames[f"{_TABLE_PREFIX}{name}"])
@@ -99,6 +116,13 @@ def from_frames(
     state.watermark.known = set(told["known"])
     state.watermark.claims = {int(who): int(us) for who, us in told["claims"]}
     return state
+
+
+def _parted(pieces: Mapping[str, StoredPiece]) -> tuple[dict[str, Stored], dict[str, Sealed]]:
+    """Usage and repeats, by the names that each knows its own by."""
+    panes = {name: piece for name, piece in pieces.items() if not name.startswith(REPEATS_PREFIX)}
+    runs = {name.removeprefix(REPEATS_PREFIX): piece for name, piece in pieces.items() if name not in panes}
+    return cast("dict[str, Stored]", panes), cast("dict[str, Sealed]", runs)
 
 
 def _sum_what_is_new(state: State, told: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from service.core.calendar import local_days, to_date
-from service.core.frames import meta, panes_of, to_frames
+from service.core.frames import meta, pieces_of, to_frames
 from service.core.state import Config, State
 from service.history.files import FileError, Source, read_usage
 from service.history.past import Lot, Past, Watch, live
@@ -78,8 +78,8 @@ def check_possible(store: EmptyStore, intake: Intake) -> None:
 def first_snapshot(state: State, panes: Mapping[str, pl.DataFrame] | None = None) -> Snapshot:
     """A state as what a shard starts from before it has read anything of its log; `panes` are its closed days."""
     state.cursor = state.feedback_cursor = 0
-    closed = panes_of(state) if panes is None else panes
-    return Snapshot(meta(state), to_frames(state), closed)
+    pieces = pieces_of(state) if panes is None else panes
+    return Snapshot(meta(state), to_frames(state), pieces)
 
 
 def _events(known: Known, config: Config) -> tuple[pl.DataFrame, int]:

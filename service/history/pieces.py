@@ -1,4 +1,4 @@
-"""A shard's panes on their way into a store, so that one at a time is in memory."""
+"""A shard's pieces on their way into a store, so that one at a time is in memory."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import polars as pl
 
 @dataclass(frozen=True, slots=True)
 class Pieces(Mapping[str, pl.DataFrame]):
-    """Panes by name, each made when it is asked for."""
+    """Pieces by name, each made when it is asked for."""
 
     names: tuple[str, ...]
     made: Callable[[str], pl.DataFrame]

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from service.core.frames import from_frames, meta, panes_of, to_frames
+from service.core.frames import REPEATS_PREFIX, from_frames, meta, pieces_of, to_frames
 from service.core.measures import PANE
+from service.core.repeats import RUN
 from service.core.state import Config
 from service.core.step import close_through
 from service.history.bootstrap import EmptyStore, NotEmptyError
@@ -102,7 +103,7 @@ def reshard(
                 first += rows.size
         if taken:
             manifest = told | {"held_bytes": sum(one.held_bytes for one in taken)}
-            target.save(partition, Snapshot(manifest, _frames(taken), _panes(taken)))
+            target.save(partition, Snapshot(manifest, _frames(taken), _pieces(taken)))
             yield partition, first
 
 
@@ -119,7 +120,7 @@ def _closed(snapshot: Snapshot, day: int | None, config: Config) -> Snapshot:
         return snapshot
     state = from_frames(config, snapshot.manifest, snapshot.frames, snapshot.stored)
     close_through(state, NO_RULES, day, "clock")
-    pieces = panes_of(state)
+    pieces = pieces_of(state)
     return Snapshot({**snapshot.manifest, **meta(state)}, to_frames(state), pieces)
 
 
@@ -185,13 +186,14 @@ def _stacked(name: str, taken: Sequence[_Taken]) -> pl.DataFrame:
     return pl.concat(pieces, how="vertical_relaxed")
 
 
-def _panes(taken: Sequence[_Taken]) -> Mapping[str, pl.DataFrame]:
-    names = dict.fromkeys(name for one in taken for name in one.source.snapshot.panes)
+def _pieces(taken: Sequence[_Taken]) -> Mapping[str, pl.DataFrame]:
+    names = dict.fromkeys(name for one in taken for name in one.source.snapshot.pieces)
     return Pieces(tuple(names), lambda name: _gathered(name, taken))
 
 
 def _gathered(name: str, taken: Sequence[_Taken]) -> pl.DataFrame:
-    """Of one pane the lines of all who are taken."""
-    parts = [(one, piece) for one in taken if (piece := one.source.snapshot.panes.get(name)) is not None]
+    """Of one piece the lines of all who are taken, in the order that its kind has."""
+    parts = [(one, piece) for one in taken if (piece := one.source.snapshot.pieces.get(name)) is not None]
     pieces = [one.renumbered(piece if isinstance(piece, pl.DataFrame) else piece.read()) for one, piece in parts]
-    return pl.concat(pieces, how="vertical_relaxed").select(list(PANE))
+    gathered = pl.concat(pieces, how="vertical_relaxed")
+    return gathered.select(list(RUN)).sort("hash") if name.startswith(REPEATS_PREFIX) else gathered.select(list(PANE))

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from service.core.frames import meta, panes_of, to_frames
+from service.core.frames import leave, meta, pieces_of, to_frames
 from service.core.state import State
 from service.ports import Snapshot
 from service.shard.display import Display
@@ -76,13 +76,13 @@ class Snapshots:
                 "rulebook": self._terms.rulebook.hash,
             }
             manifest = meta(state) | said
-            panes = panes_of(state)
-            return Snapshot(manifest, to_frames(state), panes)
+            pieces = pieces_of(state)
+            return Snapshot(manifest, to_frames(state), pieces)
 
     def _store(self, state: State, snapshot: Snapshot) -> None:
         kept = self._world.store.save(self._partition, snapshot)
         with self._display.stepping():
-            state.panes.leave(kept)
+            leave(state, kept)
 
     async def _write(self, state: State, snapshot: Snapshot, taken_us: int) -> None:
         observer, began_s = self._world.observer, self._world.clock.elapsed_s()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-FORMAT = 2
+FORMAT = 3
 
 
 class UnusableError(Exception):
@@ -15,7 +15,7 @@ class UnusableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A frame or pane of a snapshot: its name, its file below the shard's folder, and what the file's bytes must be."""
+    """A frame or piece of a snapshot: its name, its file below the shard's folder, what the file's bytes must be."""
 
     name: str
     file: str
@@ -35,13 +35,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of a snapshot but its frames and panes; `told` is the manifest that the shard gave."""
+    """All of a snapshot but its frames and pieces; `told` is the manifest that the shard gave."""
 
     partition: int
     partitions: int
     told: Mapping[str, Any]
     frames: tuple[Entry, ...]
-    panes: tuple[Entry, ...]
+    pieces: tuple[Entry, ...]
 
     @property
     def cursor(self) -> int:
@@ -56,7 +56,7 @@ class Manifest:
     @property
     def size(self) -> int:
         """Bytes of all that belongs to it."""
-        return sum(entry.size for entry in (*self.frames, *self.panes))
+        return sum(entry.size for entry in (*self.frames, *self.pieces))
 
 
 def checksum(data: bytes) -> str:
@@ -73,7 +73,7 @@ def write_manifest(manifest: Manifest) -> bytes:
         "cursor": manifest.cursor,
         "told": dict(manifest.told),
         "frames": [asdict(entry) for entry in manifest.frames],
-        "panes": [asdict(entry) for entry in manifest.panes],
+        "pieces": [asdict(entry) for entry in manifest.pieces],
     }
     return json.dumps({**body, "sha256": checksum(_canonical(body))}, indent=1, sort_keys=True).encode()
 
@@ -97,7 +97,7 @@ def read_manifest(data: bytes, partition: int, partitions: int) -> Manifest:
         raise UnusableError(
             f"it is of partition {body['partition']} of {body['partitions']}, not {partition} of {partitions}"
         )
-    return Manifest(partition, partitions, body["told"], _entries(body["frames"]), _entries(body["panes"]))
+    return Manifest(partition, partitions, body["told"], _entries(body["frames"]), _entries(body["pieces"]))
 
 
 def _entries(told: Iterable[Mapping[str, Any]]) -> tuple[Entry, ...]:

@@ -5,6 +5,7 @@
 000-roster.parquet ...
 manifest.json              what belongs to it, with checksums
 panes/15856-0-<checksum>.parquet      usage history, written once, shared by the snapshots that name it
+repeats/15856-7-0-<checksum>.parquet  what was counted of a day that may come 7 days late, likewise
 """
 
 import contextlib
@@ -19,16 +20,17 @@ from typing import Any
 
 import polars as pl
 
-from service.ports import Snapshot, Stored
+from service.core.frames import Piece
+from service.ports import Snapshot
+from service.store.copies import Copies
 from service.store.files import File, Files
-from service.store.lines import Lines
 from service.store.manifest import Entry, Manifest, UnusableError, checksum, read_manifest, write_manifest
-from service.store.pane import StoredPane, encode_pane
+from service.store.pieces import FiledPiece, StoredPane, StoredRun, encode, kind_of
 
 _log = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
-_PANES = "panes"
+_SHARED = (StoredPane.folder, StoredRun.folder)  # of what several snapshots name
 _SHARD = re.compile(r"shard-(\d{5})")
 _NAME = re.compile(r"(\d{20}\.\d{6})-[0-9a-f]{6}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
@@ -37,15 +39,15 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 class Store:
     """Implements ports.SnapshotStore, `keep` snapshots of each of `partitions` shards.
 
-    `lines` holds local copies of panes; every snapshot must say what `terms` say of the keys that they name. Of two
+    `copies` are local ones of pieces; every snapshot must say what `terms` say of the keys that they name. Of two
     writers of one shard the one with the smaller `writer_epoch` removes nothing.
     """
 
     def __init__(
-        self, files: Files, lines: Lines, partitions: int, keep: int = 3, terms: Mapping[str, Any] | None = None
+        self, files: Files, copies: Copies, partitions: int, keep: int = 3, terms: Mapping[str, Any] | None = None
     ) -> None:
         self._files = files
-        self._lines = lines
+        self._copies = copies
         self._partitions = partitions
         self._keep = keep
         self._terms = terms or {}
@@ -54,25 +56,25 @@ class Store:
         """Whether no shard has a snapshot, be it usable or not. Raises: OSError."""
         return not any(file.path.endswith(f"/{_MANIFEST}") for file in self._files.list())
 
-    def save(self, partition: int, snapshot: Snapshot) -> Mapping[str, Stored]:
-        """Store a snapshot: it is there with all that belongs to it, or not at all; returns its panes by name.
+    def save(self, partition: int, snapshot: Snapshot) -> Mapping[str, StoredPane | StoredRun]:
+        """Store a snapshot: it is there with all that belongs to it, or not at all; returns its pieces by name.
 
         Raises: OSError where the store does not do it; what was stored before is untouched then.
         """
         name = self._next_name(partition, int(snapshot.manifest["cursor"]))
-        panes = {pane: self._store_pane(partition, pane, piece) for pane, piece in snapshot.panes.items()}
+        pieces = {called: self._store_piece(partition, called, piece) for called, piece in snapshot.pieces.items()}
         frames = [
             self._store_frame(partition, f"{name}/{number:03d}-{_safe(frame_name)}.parquet", frame_name, frame)
             for number, (frame_name, frame) in enumerate(snapshot.frames.items())
         ]
-        entries = (replace(pane.entry, name=called) for called, pane in panes.items())
+        entries = (replace(piece.entry, name=called) for called, piece in pieces.items())
         manifest = Manifest(partition, self._partitions, snapshot.manifest, tuple(frames), tuple(entries))
         self._files.put(f"{shard_of(partition)}/{name}/{_MANIFEST}", write_manifest(manifest))
         try:
             self.prune(partition, newest=name)
         except OSError as error:
             _log.warning("Shard %d is stored, but what is old could not be removed: %s", partition, error)
-        return panes
+        return pieces
 
     def newest(self, partition: int, not_after: int) -> Snapshot | None:
         """The newest usable snapshot whose cursor is at most `not_after`; each that is passed over is logged.
@@ -112,10 +114,10 @@ class Store:
         return _names(self._files.list(shard_of(partition)))
 
     def load(self, partition: int, name: str) -> Snapshot:
-        """A snapshot by its name, its frames read and verified, its panes not. Raises: UnusableError, OSError."""
+        """A snapshot by its name, its frames read and verified, its pieces not. Raises: UnusableError, OSError."""
         manifest = self.manifest(partition, name)
         frames = {entry.name: self._frame(partition, entry) for entry in manifest.frames}
-        return Snapshot(manifest.told, frames, {entry.name: self._pane(partition, entry) for entry in manifest.panes})
+        return Snapshot(manifest.told, frames, {entry.name: self._piece(partition, entry) for entry in manifest.pieces})
 
     def manifest(self, partition: int, name: str) -> Manifest:
         """What a snapshot says of itself. Raises: UnusableError, OSError."""
@@ -125,7 +127,7 @@ class Store:
         return manifest
 
     def prune(self, partition: int, newest: str | None = None) -> int:
-        """Remove what is older than `keep` readable snapshots up to `newest`, and panes that none names any more.
+        """Remove what is older than `keep` readable snapshots up to `newest`, and pieces that none names any more.
 
         Nothing where a snapshot has a later writer than `newest`. Returns: files removed. Raises: OSError.
         """
@@ -144,11 +146,11 @@ class Store:
         if all(name in readable for name in left):
             # What is younger may belong to a snapshot that somebody is just storing.
             since = next(file.modified for file in files if file.path.endswith(f"/{oldest}/{_MANIFEST}"))
-            named = {f"{shard_of(partition)}/{pane.file}" for name in left for pane in readable[name].panes}
-            panes = {file.path for file in files if _is_pane(file.path) and file.modified <= since}
-            gone += sorted(panes - named)
+            named = {f"{shard_of(partition)}/{piece.file}" for name in left for piece in readable[name].pieces}
+            pieces = {file.path for file in files if _is_shared(file.path) and file.modified <= since}
+            gone += sorted(pieces - named)
             self._files.sweep(shard_of(partition), since)
-            self._lines.keep_only(shard_of(partition), named)
+            self._copies.keep_only(shard_of(partition), named)
         # Without its manifest a snapshot is no longer there, however much of it is left.
         self._files.delete(sorted(gone, key=lambda path: not path.endswith(f"/{_MANIFEST}")))
         return len(gone)
@@ -173,27 +175,28 @@ class Store:
         self._files.put(f"{shard_of(partition)}/{file}", data)
         return Entry.of(name, file, data, frame.height)
 
-    def _store_pane(self, partition: int, name: str, piece: pl.DataFrame | Stored) -> StoredPane:
-        if isinstance(piece, StoredPane) and piece.path.startswith(f"{shard_of(partition)}/"):
+    def _store_piece(self, partition: int, name: str, piece: Piece) -> StoredPane | StoredRun:
+        if isinstance(piece, StoredPane | StoredRun) and piece.path.startswith(f"{shard_of(partition)}/"):
             return piece
+        kind = kind_of(name)
         frame = piece if isinstance(piece, pl.DataFrame) else piece.read()
-        data = encode_pane(frame)
-        entry = Entry.of(name, f"{_PANES}/{_safe(name)}-{checksum(data)[:32]}.parquet", data, frame.height)
-        pane = self._pane(partition, entry)
-        if not self._holds(pane):
-            self._files.put(pane.path, data)
-        self._lines.make(pane.path, frame)
-        return pane
+        data = encode(frame, kind)
+        file = f"{kind.folder}/{_safe(name.rpartition('/')[2])}-{checksum(data)[:32]}.parquet"
+        stored = self._piece(partition, Entry.of(name, file, data, frame.height))
+        if not self._holds(stored):
+            self._files.put(stored.path, data)
+        stored.copy(frame)
+        return stored
 
-    def _holds(self, pane: StoredPane) -> bool:
+    def _holds(self, piece: FiledPiece) -> bool:
         """Whether the file is there, whole."""
         try:
-            return pane.entry.is_of(self._files.get(pane.path))
+            return piece.entry.is_of(self._files.get(piece.path))
         except FileNotFoundError:
             return False
 
-    def _pane(self, partition: int, entry: Entry) -> StoredPane:
-        return StoredPane(self._files, self._lines, f"{shard_of(partition)}/{entry.file}", entry)
+    def _piece(self, partition: int, entry: Entry) -> StoredPane | StoredRun:
+        return kind_of(entry.name)(self._files, self._copies, f"{shard_of(partition)}/{entry.file}", entry)
 
     def _frame(self, partition: int, entry: Entry) -> pl.DataFrame:
         data = self._get(partition, entry.file)
@@ -229,8 +232,8 @@ def _is_older(path: str, name: str) -> bool:
     return match is not None and match[1] < name[:27]
 
 
-def _is_pane(path: str) -> bool:
-    return path.split("/")[1] == _PANES
+def _is_shared(path: str) -> bool:
+    return path.split("/")[1] in _SHARED
 
 
 def _safe(name: str) -> str:

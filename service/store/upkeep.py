@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from service.core.panes import DamagedError
 from service.store.manifest import UnusableError
-from service.store.pane import StoredPane
+from service.store.pieces import FiledPiece, StoredPane, StoredRun
 from service.store.store import Store
 
 
@@ -47,24 +47,24 @@ def kept(store: Store) -> Iterator[Kept]:
 
 
 def verify(store: Store) -> Iterator[Checked]:
-    """Read every snapshot with its frames and panes, one that several share once. Raises: OSError."""
+    """Read every snapshot with its frames and pieces, one that several share once. Raises: OSError."""
     for partition in store.shards():
         verdicts: dict[str, str | None] = {}
         for name in store.names(partition):
             try:
-                panes = store.load(partition, name).panes.values()
+                pieces = store.load(partition, name).pieces.values()
             except UnusableError as error:
                 yield Checked(partition, name, (str(error),))
                 continue
-            stored = [pane for pane in panes if isinstance(pane, StoredPane)]
-            verdicts |= {pane.path: _damage(pane) for pane in stored if pane.path not in verdicts}
-            found = (verdicts[pane.path] for pane in stored)
+            stored = [piece for piece in pieces if isinstance(piece, StoredPane | StoredRun)]
+            verdicts |= {piece.path: _damage(piece) for piece in stored if piece.path not in verdicts}
+            found = (verdicts[piece.path] for piece in stored)
             yield Checked(partition, name, tuple(damage for damage in found if damage))
 
 
-def _damage(pane: StoredPane) -> str | None:
+def _damage(piece: FiledPiece) -> str | None:
     try:
-        pane.verified()
+        piece.verified()
     except DamagedError as error:
         return str(error)
     return None

@@ -21,7 +21,7 @@ import polars as pl
 import service.core.step as steps
 from service.app import collect_seldom, config_of, store_of
 from service.commands.context import read_rulebook
-from service.core.frames import from_frames, meta, panes_of, to_frames
+from service.core.frames import from_frames, leave, meta, pieces_of, to_frames
 from service.core.measures import MEASURES
 from service.core.rules import Rulebook
 from service.core.state import DEFAULT_WINDOWS_DAYS, Config, State
@@ -201,8 +201,8 @@ def _keep(city: City) -> None:
     before = _stored_bytes(city)
     with city.timed("snapshot_s"):
         for partition, state in city.states.items():
-            panes = panes_of(state)
-            state.panes.leave(city.store.save(partition, Snapshot(meta(state), to_frames(state), panes)))
+            pieces = pieces_of(state)
+            leave(state, city.store.save(partition, Snapshot(meta(state), to_frames(state), pieces)))
     city.found["snapshot_mb"] = round((_stored_bytes(city) - before) / _MB, 1)
     city.found["stored_mb"] = round(_stored_bytes(city) / _MB, 1)
 

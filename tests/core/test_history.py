@@ -12,7 +12,7 @@ from service.core.state import Config, State, new_state
 from service.core.step import close_through, step
 from tests.core.streams import Event, batch_of, plain_windows
 from tests.core.test_stream_equals_batch import windows_of
-from tests.doubles.panes import StoredPane, kept
+from tests.doubles.panes import StoredPane, StoredRun, kept
 
 NOTHING = Rulebook(hash="none", rules=())
 START = datetime(2024, 1, 1, 12, tzinfo=UTC)
@@ -69,7 +69,7 @@ def test_windows_of_a_damaged_day_are_unknown_until_it_lies_behind_them() -> Non
     state = lived(SHORT, 20)
     first = to_day(START.date())
     store = kept(state)
-    for name, pane in store.panes.items():
+    for name, pane in store.pieces.items():
         if name.startswith(f"{first + 16}."):
             assert isinstance(pane, StoredPane)
             pane.damaged = True
@@ -95,10 +95,30 @@ def test_windows_of_a_damaged_day_are_unknown_until_it_lies_behind_them() -> Non
 def test_the_front_office_is_not_told_that_a_damaged_day_was_empty() -> None:
     state = lived(SHORT, 20)
     store = kept(state)
-    for name, pane in store.panes.items():
-        assert isinstance(pane, StoredPane)
+    for name, pane in store.pieces.items():
+        assert isinstance(pane, StoredPane | StoredRun)
         pane.damaged = name.startswith(f"{to_day(START.date()) + 18}.")
     state = store.taken_up(SHORT)
     record = describe(state, NOTHING, "a", state.episodes.frame)
     assert record is not None
     assert [line["data_bytes"] for line in record["daily"][-3:]] == [2**17, None, 2**19]
+
+
+def test_usage_of_a_day_whose_counted_records_are_lost_is_told_late_and_a_consent_still_stands() -> None:
+    state = lived(SHORT, 20)
+    store = kept(state)
+    for name, run in store.pieces.items():
+        if name.startswith(f"repeats/{to_day(START.date()) + 16}."):
+            assert isinstance(run, StoredRun)
+            run.damaged = True
+    state = store.taken_up(SHORT)
+    at = START + timedelta(days=16)
+    consent = Event("consent", "a", "consent.changed", at, {"channel": "call", "granted": False})
+    (turn,) = step(state, NOTHING, batch_of([Event("late", "a", "usage.data", at, {"bytes": 7}), consent], 40))
+    why = "may be a repeat: what was counted of its day can no longer be read"
+    assert turn.late.rows() == [(40, f"usage.data of 4 days before the open day {why}")]
+    assert (turn.counts.late, turn.counts.counted, turn.counts.repeated) == (1, 1, 0)
+    assert windows_of(state) == expected(SHORT, START.date() + timedelta(days=19))
+    record = describe(state, NOTHING, "a", state.episodes.frame)
+    assert record is not None
+    assert record["consent"]["call"] is False

@@ -13,7 +13,7 @@ import polars as pl
 from service.core.rules import Rulebook
 from service.core.state import Config, State
 from service.core.turn import Turn
-from service.ports import Message, Record, Snapshot, Stored
+from service.ports import Message, Record, Snapshot, StoredPiece
 from service.shard import Terms, World
 from service.wire.decode import Intake
 from service.wire.partitioning import partition_of
@@ -39,12 +39,12 @@ class MemoryStore:
         self.failing = False
         self.held: dict[int, int] = {}
 
-    def save(self, partition: int, snapshot: Snapshot) -> dict[str, Stored]:
+    def save(self, partition: int, snapshot: Snapshot) -> dict[str, StoredPiece]:
         if self.failing:
             raise OSError("no space left on device")
-        panes = stored(snapshot.panes)
-        self.kept.setdefault(partition, []).append(replace(snapshot, panes=panes))
-        return panes
+        pieces = stored(snapshot.pieces)
+        self.kept.setdefault(partition, []).append(replace(snapshot, pieces=pieces))
+        return pieces
 
     def held_bytes(self, partition: int) -> int:
         return self.held.get(partition, 0)

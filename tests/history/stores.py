@@ -4,13 +4,13 @@ from pathlib import Path
 
 from service.core.frames import from_frames
 from service.core.state import Config, State
+from service.store.copies import Copies
 from service.store.files import Files
-from service.store.lines import Lines
 from service.store.store import Store
 
 
 def store_in(folder: Path, shards: int) -> Store:
-    return Store(Files(str(folder)), Lines(folder / "cache"), shards)
+    return Store(Files(str(folder)), Copies(folder / "cache"), shards)
 
 
 def restored(store: Store, partition: int, config: Config) -> State:

@@ -8,9 +8,10 @@ import polars as pl
 from polars.testing import assert_frame_equal
 
 from service.core.measures import MEASURES, PANE
-from service.ports import Snapshot, Stored
+from service.core.repeats import RUN
+from service.ports import Piece, Snapshot
+from service.store.copies import Copies
 from service.store.files import Files
-from service.store.lines import Lines
 from service.store.store import Store
 
 FAR = 10**12
@@ -24,10 +25,15 @@ def pane(*rows: int, seed: int = 0) -> pl.DataFrame:
     return pl.DataFrame({"row": np.array(rows, np.int32), **columns}, schema=PANE)
 
 
-PANES: dict[str, pl.DataFrame | Stored] = {"15800.0": pane(0, 2, seed=1), "15801.0": pane(1, 2, 9, seed=2)}
+PANES: dict[str, Piece] = {"15800.0": pane(0, 2, seed=1), "15801.0": pane(1, 2, 9, seed=2)}
 
 
-def snapshot(cursor: int, panes: dict[str, pl.DataFrame | Stored] | None = None, **told: Any) -> Snapshot:
+def run(*hashes: int) -> pl.DataFrame:
+    """Repeats of hashes, ascending, each of its own row."""
+    return pl.DataFrame({"hash": hashes, "row": range(len(hashes))}, schema=RUN)
+
+
+def snapshot(cursor: int, pieces: dict[str, Piece] | None = None, **told: Any) -> Snapshot:
     """One with frames of every sort, other than any of another cursor."""
     said = {"cursor": cursor, "writer_epoch": 0, "claims": [[2**64 - 1, 5]], "zone": "UTC", "taken_us": 7, **told}
     frames = {
@@ -36,12 +42,12 @@ def snapshot(cursor: int, panes: dict[str, pl.DataFrame | Stored] | None = None,
         "repeats": pl.DataFrame({"hash": pl.Series([2**64 - 1], dtype=pl.UInt64)}),
         "empty": pl.DataFrame(schema={"row": pl.Int32, "text": pl.String}),
     }
-    return Snapshot(said, frames, PANES | (panes or {}))
+    return Snapshot(said, frames, PANES | (pieces or {}))
 
 
 def store_at(place: str, folder: Path, files: Files | None = None, partitions: int = 8, keep: int = 3) -> Store:
     """A store as a process that has just started has it."""
-    return Store(files or Files(place), Lines(folder / "lines"), partitions, keep, {"zone": "UTC"})
+    return Store(files or Files(place), Copies(folder / "lines"), partitions, keep, {"zone": "UTC"})
 
 
 def assert_same(found: Snapshot | None, stored: Snapshot) -> None:
@@ -50,12 +56,12 @@ def assert_same(found: Snapshot | None, stored: Snapshot) -> None:
     assert found.frames.keys() == stored.frames.keys()
     for name, frame in stored.frames.items():
         assert_frame_equal(found.frames[name], frame)
-    assert found.panes.keys() == stored.panes.keys()
-    for name, piece in stored.panes.items():
-        assert_frame_equal(read(found.panes[name]), read(piece))
+    assert found.pieces.keys() == stored.pieces.keys()
+    for name, piece in stored.pieces.items():
+        assert_frame_equal(read(found.pieces[name]), read(piece))
 
 
-def read(piece: pl.DataFrame | Stored) -> pl.DataFrame:
+def read(piece: Piece) -> pl.DataFrame:
     return piece if isinstance(piece, pl.DataFrame) else piece.read()
 
 

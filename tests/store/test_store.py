@@ -15,9 +15,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from service.core.panes import DamagedError
-from service.ports import Snapshot, Stored
+from service.ports import Piece, Snapshot
 from service.store.files import Files
-from service.store.pane import StoredPane
+from service.store.pieces import StoredPane, StoredRun
 from tests.doubles.files import FailingFiles, PowerCut, WatchedFiles
 from tests.store.stored import (
     AT,
@@ -30,6 +30,7 @@ from tests.store.stored import (
     pane,
     paths,
     read,
+    run,
     snapshot,
     store_at,
 )
@@ -38,7 +39,7 @@ from tests.store.stored import (
 def test_what_is_stored_is_what_is_found(place: str, tmp_path: Path) -> None:
     stored = snapshot(7)
     kept = store_at(place, tmp_path).save(AT, stored)
-    assert {name: piece.rows for name, piece in kept.items()} == {"15800.0": 2, "15801.0": 3}
+    assert {name: piece.entry.rows for name, piece in kept.items()} == {"15800.0": 2, "15801.0": 3}
     assert_same(store_at(place, tmp_path).newest(AT, FAR), stored)
 
 
@@ -112,10 +113,10 @@ def test_a_store_that_is_away_is_not_an_empty_one(
     # What lookups have at hand they still answer, and what closes need is read from the same copy.
     handle = kept["15801.0"]
     assert isinstance(handle, StoredPane)
-    cut_off = StoredPane(Files(s3_place), away._lines, handle.path, handle.entry)
+    cut_off = StoredPane(Files(s3_place), away._copies, handle.path, handle.entry)
     assert cut_off.read().equals(read(PANES["15801.0"]))
     assert cut_off.line_of(9) == read(PANES["15801.0"]).filter(pl.col("row") == 9).row(0)
-    uncached = StoredPane(Files(s3_place), store_at(s3_place, tmp_path / "x")._lines, handle.path, handle.entry)
+    uncached = StoredPane(Files(s3_place), store_at(s3_place, tmp_path / "x")._copies, handle.path, handle.entry)
     with pytest.raises(OSError, match="Generic S3 error"):
         uncached.read()
     with pytest.raises(DamagedError, match=r"15801-0-\w+.parquet cannot be read just now: Generic S3 error"):
@@ -167,8 +168,8 @@ def test_damage_to_a_pane_is_told_when_it_is_read_and_harms_no_other(
     assert found is not None
     for ask in (read, lambda piece: piece.line_of(2)):
         with pytest.raises(DamagedError, match=rf"^{path} is {'missing' if harm is None else 'damaged'}$"):
-            ask(found.panes["15800.0"])
-    assert read(found.panes["15801.0"]).equals(read(PANES["15801.0"]))
+            ask(found.pieces["15800.0"])
+    assert read(found.pieces["15801.0"]).equals(read(PANES["15801.0"]))
 
 
 def test_one_of_another_format_partition_count_or_zone_is_passed_over(
@@ -188,7 +189,7 @@ def test_one_of_another_format_partition_count_or_zone_is_passed_over(
     told = json.loads(Files(place).get(manifest)) | {"format": 99}
     Files(place).put(manifest, json.dumps(told).encode())
     assert cursor_of(store.newest(AT, FAR)) == 5
-    assert "it has format 99, this release reads 2" in caplog.text
+    assert "it has format 99, this release reads 3" in caplog.text
 
 
 def test_a_folder_moved_to_another_shard_or_cursor_is_passed_over(tmp_path: Path) -> None:
@@ -257,7 +258,7 @@ def test_history_is_written_once(place: str, tmp_path: Path) -> None:
     again = store_at(place, tmp_path, files)
     found = again.newest(AT, FAR)
     assert found is not None
-    again.save(AT, Snapshot({**found.manifest, "cursor": 7}, found.frames, found.panes))
+    again.save(AT, Snapshot({**found.manifest, "cursor": 7}, found.frames, found.pieces))
     whole = read(PANES["15800.0"])
     pieces = pl.concat([whole.slice(0, 1), whole.slice(1, 1)], rechunk=False)
     store_at(place, tmp_path, files).save(AT, snapshot(8, {"15800.0": pieces}))
@@ -279,7 +280,7 @@ def test_a_pane_may_be_named_otherwise_later(place: str, tmp_path: Path) -> None
     store.save(AT, Snapshot({"cursor": 6, "zone": "UTC"}, {}, {"15800.4": handle}))
     found = store_at(place, tmp_path).newest(AT, FAR)
     assert found is not None
-    assert read(found.panes["15800.4"]).equals(read(PANES["15800.0"]))
+    assert read(found.pieces["15800.4"]).equals(read(PANES["15800.0"]))
 
 
 ROWS = np.flatnonzero(np.random.default_rng(5).integers(0, 2, 40_000)).tolist()
@@ -302,8 +303,8 @@ def test_one_row_of_a_pane_is_the_row_of_all_of_it(place: str, tmp_path: Path, h
             np.save(copy, np.zeros(len(ROWS)))
     found = store_at(place, tmp_path).newest(AT, FAR)
     assert found is not None
-    piece = found.panes["15700.0"]
-    assert not isinstance(piece, pl.DataFrame)
+    piece = found.pieces["15700.0"]
+    assert isinstance(piece, StoredPane)
     for row in (*ROWS[:3], *ROWS[-3:], ROWS[20_000 // 2]):
         assert piece.line_of(row) == big.filter(pl.col("row") == row).row(0)
     for row in (-1, 40_000, *sorted(set(range(100)) - set(ROWS))):
@@ -314,9 +315,60 @@ def test_one_row_of_a_pane_is_the_row_of_all_of_it(place: str, tmp_path: Path, h
 
 def test_lookups_work_without_room_for_a_copy(place: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "lines").write_text("in the way")
-    kept = store_at(place, tmp_path).save(AT, snapshot(5))
-    assert kept["15801.0"].line_of(9) == read(PANES["15801.0"]).row(-1)
-    assert "Lookups of shard-00003/panes/15801-0-" in caplog.text
+    kept = store_at(place, tmp_path).save(AT, snapshot(5))["15801.0"]
+    assert isinstance(kept, StoredPane)
+    assert kept.line_of(9) == read(PANES["15801.0"]).row(-1)
+    assert "Looking into shard-00003/panes/15801-0-" in caplog.text
+
+
+HASHES = (3, 2**40, 2**63 + 1, 2**64 - 1)
+RUNS: dict[str, Piece] = {"repeats/15790.7.0": run(*HASHES), "repeats/15790.35.0": run(5)}
+
+
+@pytest.mark.parametrize("harm", [None, "missing", "cut", "foreign"])
+def test_repeats_are_mapped_from_a_copy_that_is_made_again(place: str, tmp_path: Path, harm: str | None) -> None:
+    store_at(place, tmp_path).save(AT, snapshot(5, RUNS))
+    (copy,) = (tmp_path / "lines").glob("*/15790-7*")
+    match harm:
+        case "missing":
+            copy.unlink()
+        case "cut":
+            copy.write_bytes(copy.read_bytes()[:-9])
+        case "foreign":
+            np.save(copy, np.zeros(len(HASHES)))
+    found = store_at(place, tmp_path).newest(AT, FAR)
+    assert_same(found, snapshot(5, RUNS))
+    assert found is not None
+    piece = found.pieces["repeats/15790.7.0"]
+    assert isinstance(piece, StoredRun)
+    for _ in range(2):
+        hashes, rows = piece.run()
+        assert (hashes.dtype.name, hashes.tolist()) == ("uint64", list(HASHES))
+        assert (rows.dtype.name, rows.tolist()) == ("int32", list(range(len(HASHES))))
+        assert hashes.flags.c_contiguous, "or each search would copy all of it"
+        assert not hashes.flags.owndata
+    assert copy.stat().st_size >= 12 * len(HASHES)
+
+
+def test_damaged_repeats_are_told_when_they_are_asked(place: str, tmp_path: Path) -> None:
+    store_at(place, tmp_path).save(AT, snapshot(5, RUNS))
+    (path,) = paths(place, "repeats/15790-7")
+    Files(place).put(path, flip(Files(place).get(path)))
+    found = store_at(place, tmp_path / "another machine").newest(AT, FAR)
+    assert found is not None
+    piece = found.pieces["repeats/15790.7.0"]
+    assert isinstance(piece, StoredRun)
+    for ask in (piece.run, piece.read):
+        with pytest.raises(DamagedError, match=rf"^{path} is damaged$"):
+            ask()
+
+
+def test_repeats_that_no_snapshot_names_are_removed(place: str, tmp_path: Path) -> None:
+    store = store_at(place, tmp_path, keep=1)
+    store.save(AT, snapshot(5, RUNS))
+    store.save(AT, snapshot(6))
+    assert paths(place, "repeats/") == []
+    assert list((tmp_path / "lines").glob("*/15790*")) == []
 
 
 def test_analysts_read_it_as_it_is(tmp_path: Path) -> None:
@@ -346,7 +398,7 @@ def test_a_piece_of_another_store_is_taken_over(place: str, tmp_path: Path) -> N
         def line_of(self, row: int) -> tuple[int, ...] | None:
             return pane(8).row(0) if row == 8 else None
 
-    piece: Stored = Foreign()
+    piece: Piece = Foreign()
     store_at(place, tmp_path).save(AT, snapshot(5, {"15900.0": piece}))
     assert_same(store_at(place, tmp_path).newest(AT, FAR), snapshot(5, {"15900.0": pane(8)}))
 

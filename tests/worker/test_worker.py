@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.ports import Message, NotReady, Snapshot, Stored, WarningQuery
+from service.ports import Message, NotReady, Snapshot, StoredPiece, WarningQuery
 from service.shard import World
 from service.worker import Summary, Worker
 from service.worker.memory import BASE_BYTES
@@ -160,7 +160,7 @@ class SlowStore(MemoryStore):
         super().__init__()
         self.entered, self.free = threading.Event(), threading.Event()
 
-    def save(self, partition: int, snapshot: Snapshot) -> dict[str, Stored]:
+    def save(self, partition: int, snapshot: Snapshot) -> dict[str, StoredPiece]:
         self.entered.set()
         assert self.free.wait(30)
         return super().save(partition, snapshot)

@@ -1,6 +1,7 @@
-"""Local copies of panes in which one subscriber's line is found in microseconds: only a cache, made again at need.
+"""Local copies of pieces in which a part is found in microseconds: only a cache, made again at need.
 
-<folder>/shard-00003/15856-0-<checksum>.npy    records of PANE's columns, each as narrow as its values, by row
+<folder>/shard-00003/15856-0-<checksum>.npy    a pane: records of PANE's columns, each as narrow as its values, by row
+                   15856-7-0-<checksum>.npy  repeats: all hashes, ascending, then all rows
 """
 
 import bisect
@@ -14,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from service.core.measures import PANE
+from service.core.repeats import RUN, Run
 
 _log = logging.getLogger(__name__)
 
@@ -41,19 +43,18 @@ class Records:
         return pl.DataFrame([pl.Series(name, self._array[name], dtype) for name, dtype in PANE.items()])
 
 
-class Lines:
-    """Records of panes by the pane's file; mapped into memory, so that only what is asked for is read."""
+class Copies:
+    """Copies by the file of the piece; mapped into memory, so that only what is asked for is read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def open(self, pane: str, rows: int) -> Records | None:
         """The records of a pane of so many rows, or None where there is no whole copy."""
-        try:
-            found = np.load(self._path(pane), mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+        found = self._load(pane)
+        if found is None or found.dtype.names != tuple(PANE) or found.shape != (rows,):
             return None
-        return Records(np.asarray(found)) if found.dtype.names == tuple(PANE) and found.shape == (rows,) else None
+        return Records(found)
 
     def make(self, pane: str, frame: pl.DataFrame) -> Records:
         """Copy a pane (columns of PANE, ascending by row); returns its records, in memory where no copy can be kept."""
@@ -61,22 +62,43 @@ class Lines:
         array = np.empty(frame.height, np.dtype([(name, column.dtype) for name, column in columns.items()], align=True))
         for name, column in columns.items():
             array[name] = column
-        try:
-            self._write(self._path(pane), array)
-        except OSError as error:
-            _log.warning("Lookups of %s will be slow, for a copy of it cannot be kept: %s", pane, error)
-            return Records(array)
+        self._save(pane, array)
         return self.open(pane, frame.height) or Records(array)
 
-    def keep_only(self, shard: str, panes: Collection[str]) -> None:
-        """Remove copies of a shard's panes other than these."""
-        kept = {self._path(pane) for pane in panes}
+    def open_run(self, piece: str, count: int) -> Run | None:
+        """A run of so many repeats, or None where there is no whole copy."""
+        found = self._load(piece)
+        return None if found is None or found.dtype != _run_dtype(count) or found.shape != (1,) else _run_of(found)
+
+    def make_run(self, piece: str, frame: pl.DataFrame) -> Run:
+        """Copy repeats (columns of RUN); returns them, in memory where no copy can be kept."""
+        array = np.empty(1, _run_dtype(frame.height))
+        for name in RUN:
+            array[name] = frame[name].to_numpy()
+        self._save(piece, array)
+        return self.open_run(piece, frame.height) or _run_of(array)
+
+    def keep_only(self, shard: str, pieces: Collection[str]) -> None:
+        """Remove copies of a shard's pieces other than these."""
+        kept = {self._path(piece) for piece in pieces}
         for path in (self._folder / shard).glob("*"):
             if path not in kept:
                 path.unlink(missing_ok=True)
 
-    def _path(self, pane: str) -> Path:
-        shard, _, rest = pane.partition("/")
+    def _load(self, piece: str) -> np.ndarray | None:
+        try:
+            return np.asarray(np.load(self._path(piece), mmap_mode="r", allow_pickle=False))
+        except (OSError, ValueError, EOFError):
+            return None
+
+    def _save(self, piece: str, array: np.ndarray) -> None:
+        try:
+            self._write(self._path(piece), array)
+        except OSError as error:
+            _log.warning("Looking into %s will be slow, for a copy of it cannot be kept: %s", piece, error)
+
+    def _path(self, piece: str) -> Path:
+        shard, _, rest = piece.partition("/")
         return self._folder / shard / f"{Path(rest).stem}.npy"
 
     def _write(self, path: Path, array: np.ndarray) -> None:
@@ -90,3 +112,11 @@ class Lines:
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
                 raise
+
+
+def _run_dtype(count: int) -> np.dtype:
+    return np.dtype([("hash", np.uint64, (count,)), ("row", np.int32, (count,))])
+
+
+def _run_of(array: np.ndarray) -> Run:
+    return array["hash"][0], array["row"][0]
