@@ -95,6 +95,7 @@ def config_of(settings: Settings, rulebook: Rulebook) -> Config:
         horizon_days_by_type=time.late_days_by_type,
         roaming_horizon_days=time.late_days_roaming,
         keep_days=time.keep_days,
+        lost_days=time.lost_days,
         minor_digits=settings.money.minor_digits,
         bands=rulebook.bands,
     )

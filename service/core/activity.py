@@ -39,6 +39,10 @@ class Activity:
         bits[0] <<= _ONE
         self._bits[0, active] |= _ONE
 
+    def clear(self, rows: np.ndarray) -> None:
+        """Let `rows` have been active on no day."""
+        self._bits[:, rows] = 0
+
     def correct(self, ago: int, rows: np.ndarray) -> None:
         """Remember that `rows` were active so many days before the last closed one."""
         word, bit = divmod(ago, _WORD)

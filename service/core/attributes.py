@@ -24,7 +24,7 @@ TEXTS = (
 )  # fmt: skip
 _DAYS = (
     "activated_on", "birthday", "status_since", "porting_since", "competitor_called_on",
-    "first_seen", "last_outgoing", "last_recharge", "segment_since",
+    "first_seen", "last_seen", "last_outgoing", "last_recharge", "segment_since",
 )  # fmt: skip
 _AMOUNTS = ("fee_minor", "balance_minor", "arrears_minor", "last_recharge_minor")
 _FLAGS = ("dual_sim", *(f"consent_{channel}" for channel in CHANNELS))  # 1, 0 or ABSENT
@@ -150,11 +150,18 @@ class Attributes:
             self._tell(paid, "last_recharge", {"last_recharge_minor": "amount_minor"}, by="day")
 
     def see(self, rows: np.ndarray, days: np.ndarray) -> None:
-        """Remember the earliest day of each row."""
+        """Remember the earliest and the latest day of each row."""
         seen = self.writable("first_seen")
         fresh = rows[seen[rows] == UNKNOWN_DAY]
         seen[fresh] = np.iinfo(np.int32).max
         np.minimum.at(seen, rows, days)
+        np.maximum.at(self.writable("last_seen"), rows, days)
+
+    def clear(self, rows: np.ndarray) -> None:
+        """Let nothing be told of `rows`."""
+        for name, column in self.columns.items():
+            if column.flags.writeable:
+                column[rows] = _FILL[name][1]
 
     def note_outgoing(self, day: int, rows: np.ndarray) -> None:
         """Remember that distinct `rows` were active on a day."""

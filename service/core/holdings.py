@@ -155,6 +155,12 @@ class Holdings:
         if to_date(day).day == 1:
             self._prune(day)
 
+    def drop(self, rows: pl.Series) -> None:
+        """Let `rows` hold nothing and never have held anything."""
+        for table in self.tables.values():
+            table.replace(table.frame().filter(~pl.col("row").is_in(rows.implode())))
+        self.derived = self.derived.filter(~pl.col("row").is_in(rows.implode()))
+
     def _prune(self, day: int) -> None:
         for name in ("bills", "fees"):
             frame = self.tables[name].frame()

@@ -79,7 +79,7 @@ def _eligible(view: View, day: int) -> np.ndarray:
 
 def tally(state: State) -> pl.DataFrame:
     """Subscribers by segment code and market."""
-    rows = np.arange(len(state.roster), dtype=np.int32)
+    rows = state.rows
     codes = pl.Series("segment", state.attributes["segment"][rows].astype(np.int32))
     frame = pl.DataFrame([codes, state.attributes.texts("market", rows)])
     return frame.group_by("segment", "market").len("subscribers").sort("segment", "market")

@@ -40,6 +40,7 @@ class Config:
     horizon_days_by_type: Mapping[str, int] = field(default_factory=dict)
     roaming_horizon_days: int = 35
     keep_days: int = 90  # resolved episodes and contacts
+    lost_days: int = 400  # after so many without a record a subscriber's row may be another's
     minor_digits: int = 2
     bands: tuple[SegmentBands, ...] = ()  # of segments
 
@@ -84,7 +85,12 @@ class State:
     @property
     def subscribers(self) -> int:
         """How many subscribers are known."""
-        return len(self.roster)
+        return self.roster.count
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Their rows (int32), ascending."""
+        return self.roster.named(np.arange(len(self.roster), dtype=np.int32))
 
     @property
     def nbytes(self) -> int:

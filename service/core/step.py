@@ -77,7 +77,7 @@ def resume(state: State, rulebook: Rulebook) -> list[Turn]:
         return []
     found, rules = Found(), daily_rules(rulebook)
     for rows in _slices_of_rows(state):
-        judge_rows(state, rules, rows, found)
+        judge_rows(state, rules, state.roster.named(rows), found)
     return _told(state, rulebook, found, record, nullcontext)
 
 
@@ -101,8 +101,9 @@ def _moved(state: State, day: int, aside: Aside) -> Iterator[np.ndarray]:
         state.attributes.note_outgoing(day, active)
         state.activity.close(first, last, active)
         state.moving = (day, last)
-        assign(state, state.config.bands, rows, day)
-        yield rows
+        named = state.roster.named(rows)
+        assign(state, state.config.bands, named, day)
+        yield named
     state.closed_day, state.moving = day, None
     state.windows.mend(day, state.panes)
     state.repeats.forget(day)

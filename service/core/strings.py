@@ -1,4 +1,4 @@
-"""A growing set of strings numbered in order of arrival, found again by whole columns at a time."""
+"""A set of strings numbered in order of arrival, found again by whole columns at a time."""
 
 import numpy as np
 import polars as pl
@@ -15,27 +15,38 @@ class StringIndex:
     """Strings <-> dense numbers, exact, without a Python object per string.
 
     An open-addressing table of numbers beside a column of the strings and one of their hashes. Equal hashes are settled
-    by comparing the strings themselves, so a collision costs time and never an answer.
+    by comparing the strings themselves, so a collision costs time and never an answer. A string that is released leaves
+    its number, and a slot that leads to it, to the next one.
     """
 
     def __init__(self) -> None:
         self._strings = pl.Series("strings", [], pl.String)
         self._hashes = np.empty(_FIRST_SLOTS // 2, np.uint64)
         self._slots = np.full(_FIRST_SLOTS, ABSENT, np.int32)
+        self._taken = 0  # slots, those that lead to who is there no more counted
+        self._free = np.empty(0, np.int32)  # numbers, ascending
 
     @classmethod
     def of(cls, strings: pl.Series) -> "StringIndex":
-        """An index that numbers distinct `strings` from 0 on."""
+        """An index that numbers distinct `strings` from 0 on; numbers of null are free."""
         index = cls()
-        index._add(strings, hash64(strings))
+        index._append(strings, hash64(strings.fill_null("")))
+        index._free = strings.is_null().arg_true().to_numpy().astype(np.int32)
+        index._place_all()
         return index
 
     def __len__(self) -> int:
+        """How many numbers there are, free ones counted."""
         return len(self._strings)
 
     @property
+    def count(self) -> int:
+        """How many strings there are."""
+        return len(self._strings) - self._free.size
+
+    @property
     def strings(self) -> pl.Series:
-        """All strings, in the order of their numbers."""
+        """All strings, in the order of their numbers; null where one is free."""
         return self._strings
 
     @property
@@ -49,6 +60,10 @@ class StringIndex:
         if numbers.size and numbers.min() < 0:
             found = found.set(pl.Series(numbers < 0), None)
         return self._strings[found]
+
+    def named(self, numbers: np.ndarray) -> np.ndarray:
+        """Those of `numbers` that are not free."""
+        return numbers[~np.isin(numbers, self._free)] if self._free.size else numbers
 
     def text(self, number: int) -> str | None:
         """The string of one number; None for ABSENT."""
@@ -80,13 +95,19 @@ class StringIndex:
             numbers[absent] = self._probe(missing, hashes[absent])
         return numbers
 
+    def release(self, numbers: np.ndarray) -> None:
+        """Let go of the strings of `numbers` (int32), which are given to the next that come, the least first."""
+        self._strings = self._strings.scatter(numbers, [None] * numbers.size)
+        self._hashes[numbers] = 0
+        self._free = np.union1d(self._free, numbers)
+
     def _probe(self, values: pl.Series, hashes: np.ndarray) -> np.ndarray:
         numbers = np.full(len(values), ABSENT, np.int32)
         slots = (hashes & np.uint64(len(self._slots) - 1)).astype(np.int64)
         pending = np.arange(len(values))
         while pending.size:
             pending, found = self._next_alike(pending, hashes, slots)
-            same = (self.take(found) == values[pending.astype(np.uint32)]).to_numpy()
+            same = (self.take(found) == values[pending.astype(np.uint32)]).fill_null(value=False).to_numpy()
             numbers[pending[same]] = found[same]
             pending = pending[~same]  # which met another string of their hash
             slots[pending] = (slots[pending] + 1) & (len(self._slots) - 1)
@@ -107,6 +128,19 @@ class StringIndex:
         return np.concatenate(met), np.concatenate(numbers)
 
     def _add(self, fresh: pl.Series, hashes: np.ndarray) -> None:
+        again, first = self._free[: len(fresh)], len(self._strings)
+        if again.size:
+            self._free = self._free[again.size :]
+            self._strings = self._strings.scatter(again, fresh.head(again.size))
+            self._hashes[again] = hashes[: again.size]
+        self._append(fresh.slice(again.size), hashes[again.size :])
+        self._taken += len(fresh)
+        if self._taken > len(self._slots) * _FULL:
+            self._place_all()
+        else:
+            self._place(np.concatenate([again, np.arange(first, len(self._strings), dtype=np.int32)]))
+
+    def _append(self, fresh: pl.Series, hashes: np.ndarray) -> None:
         first, total = len(self._strings), len(self._strings) + len(fresh)
         self._strings.append(fresh.rename("strings"))
         if self._strings.n_chunks() > _MOST_CHUNKS:
@@ -114,10 +148,15 @@ class StringIndex:
         if total > len(self._hashes):
             self._hashes = np.concatenate([self._hashes[:first], np.empty(total, np.uint64)])
         self._hashes[first:total] = hashes
-        if total > len(self._slots) * _FULL:
-            self._slots = np.full(1 << int(total / _FULL).bit_length(), ABSENT, np.int32)
-            first = 0
-        self._place(np.arange(first, total, dtype=np.int32))
+
+    def _place_all(self) -> None:
+        """Slots anew, for who is there."""
+        numbers = self.named(np.arange(len(self._strings), dtype=np.int32))
+        self._taken = numbers.size
+        if self._taken > len(self._slots) * _FULL:
+            self._slots = np.empty(1 << int(self._taken / _FULL).bit_length(), np.int32)
+        self._slots[:] = ABSENT
+        self._place(numbers)
 
     def _place(self, numbers: np.ndarray) -> None:
         mask = len(self._slots) - 1

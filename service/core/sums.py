@@ -55,6 +55,11 @@ class Sums:
         if self._values is not None:
             self._values[line] = 0
 
+    def clear_rows(self, rows: np.ndarray) -> None:
+        """Set rows to zero in all lines."""
+        if self._values is not None:
+            self._values[:, rows] = 0
+
     def add(self, line: int, rows: np.ndarray, amounts: np.ndarray) -> None:
         """Add amounts (integers) to distinct rows of a line."""
         if self._values is None and not amounts.any():

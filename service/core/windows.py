@@ -119,6 +119,11 @@ class Windows:
         """Nothing is known of days up to `closed_day`."""
         self.photo_known = self.photo_month is not None and closed_day < self.photo_days[0]
 
+    def clear(self, rows: np.ndarray) -> None:
+        """Let nothing be known of `rows`."""
+        for sums in (*self._sums.values(), *self._photo.values()):
+            sums.clear_rows(rows)
+
     # Closed days
 
     def moves(self, day: int, panes: Panes) -> Moves:

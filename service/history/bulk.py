@@ -123,7 +123,7 @@ def _take(state: State, city: _City, partition: int) -> Mapping[str, pl.DataFram
             tuple(f"{day}.0" for day in reached),
             lambda name: settled.of_day(int(name.partition(".")[0]), rows),
         )
-    assign(state, state.config.bands, np.arange(state.subscribers, dtype=np.int32), closed)
+    assign(state, state.config.bands, state.rows, closed)
     return panes
 
 

@@ -90,9 +90,13 @@ def reshard(
     days = [one.manifest["closed_day"] for one in newest.values() if one.manifest["closed_day"] is not None]
     sources = []
     for number, snapshot in newest.items():
-        if ids := [key.encode() for key in snapshot.frames["roster"]["subscriber_id"].to_list()]:
+        ids = snapshot.frames["roster"]["subscriber_id"]
+        known = ids.is_not_null().to_numpy()
+        if known.any():
             closed = _closed(snapshot, max(days, default=None), config)
-            sources.append(_Source(number, closed, partitions_of(ids, partitions, partitioner)))
+            homes = np.full(known.size, -1, np.int32)  # rows that are free go nowhere
+            homes[known] = partitions_of([key.encode() for key in ids.drop_nulls()], partitions, partitioner)
+            sources.append(_Source(number, closed, homes))
     told = _told(sources)
     for partition in range(partitions):
         taken, first = [], 0

@@ -19,7 +19,7 @@ def windows_of(state: State, windows_days: Sequence[int]) -> pl.DataFrame:
     sums = state.windows.frame(rows)
     names = [f"{measure}_{days}d" for days in windows_days for measure in MEASURES]
     ids = state.roster.strings.clone().alias("subscriber_id")
-    return sums.select(ids, pl.col(names).cast(pl.Int64)).sort("subscriber_id")
+    return sums.select(ids, pl.col(names).cast(pl.Int64)).drop_nulls("subscriber_id").sort("subscriber_id")
 
 
 def write_windows(source: Source, as_of: date, out: Path, config: Config, watch: Watch = iter) -> dict[str, int | str]:

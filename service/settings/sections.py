@@ -222,6 +222,13 @@ class TimeSettings(Section):
         default={}, description="The same for single event types: charge=40,bill.closed=60"
     )
     keep_days: Days = Field(default=90, description="How many days resolved episodes and contacts are kept at hand")
+    lost_days: int = Field(
+        default=400,
+        ge=1,
+        le=10_000,
+        description="Days without any record, beyond all windows, after which a subscriber is forgotten who holds "
+        "no bundle and has refused nothing",
+    )
 
 
 class MoneySettings(Section):

@@ -102,7 +102,7 @@ class Display:
             number = state.attributes.vocabularies["msisdn"].number(msisdn)
             if number < 0:
                 return None
-            rows = np.flatnonzero(state.attributes["msisdn"][: state.subscribers] == number)
+            rows = np.flatnonzero(state.attributes["msisdn"][: len(state.roster)] == number)
             if rows.size == 0:
                 return None
             told_us = state.attributes["profile_us"][rows]
@@ -139,7 +139,7 @@ class Display:
             return pl.DataFrame(schema=dict.fromkeys(("subscriber_id", *roll.numbers), pl.Null))
         state = shown[0]
         with self._held():
-            rows = np.arange(state.subscribers, dtype=np.int32)
+            rows = state.rows
             signals = columns(View(state, rows), sorted(roll.names | set(roll.numbers)))
             met = evaluate(signals, roll.when.fill_null(value=False), rows.size)
             chosen = np.flatnonzero(met.to_numpy())[:limit]

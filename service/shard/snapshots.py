@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from service.core.departure import release_lost
 from service.core.frames import leave, meta, pieces_of, to_frames
 from service.core.state import State
 from service.ports import Snapshot
@@ -70,6 +71,8 @@ class Snapshots:
 
     def _copy(self, state: State, taken_us: int) -> Snapshot:
         with self._display.stepping():
+            if lost := release_lost(state):
+                _LOG.info("shard %d forgets %d subscribers of whom nothing was heard for long", self._partition, lost)
             said = {
                 "taken_us": taken_us,
                 "writer_epoch": self._epoch,

@@ -1,5 +1,7 @@
 """Strings are numbered in order of arrival and found again, also when hashes collide."""
 
+import heapq
+
 import numpy as np
 import polars as pl
 import pytest
@@ -24,6 +26,39 @@ def test_numbers_are_those_of_a_dict(batches: list[list[str]]) -> None:
     assert len(index) == len(plain)
     assert [index.number(word) for word in [*plain, "\0never", "\ud800"]] == [*plain.values(), ABSENT, ABSENT]
     assert [index.text(number) for number in (*plain.values(), ABSENT)] == [*plain, None]
+
+
+@given(st.lists(st.tuples(words, st.lists(st.integers(0, 60), max_size=9), st.booleans()), max_size=9))
+def test_numbers_that_were_released_are_given_again(steps: list[tuple[list[str], list[int], bool]]) -> None:
+    index, plain, free, made = StringIndex(), dict[str, int](), list[int](), 0
+    for batch, released, restart in steps:
+        for word in batch:
+            if word not in plain:
+                plain[word] = heapq.heappop(free) if free else made
+                made = max(made, plain[word] + 1)
+        assert index.intern(pl.Series(batch, dtype=pl.String)).tolist() == [plain[word] for word in batch]
+        gone = [word for word, number in plain.items() if number in released]
+        index.release(np.array([plain[word] for word in gone], np.int32))
+        for word in gone:
+            heapq.heappush(free, plain.pop(word))
+        if restart:
+            index = StringIndex.of(index.strings)
+        assert (len(index), index.count) == (made, len(plain))
+        assert [index.number(word) for word in [*plain, *gone]] == [*plain.values(), *[ABSENT] * len(gone)]
+        assert sorted(index.named(np.arange(made))) == sorted(plain.values())
+        told = dict(enumerate(index.strings))
+        assert told == dict.fromkeys(range(made)) | {number: word for word, number in plain.items()}
+
+
+def test_slots_of_who_is_gone_are_cleared_away() -> None:
+    index = StringIndex()
+    held = []
+    for start in range(0, 50_000, 500):
+        numbers = index.intern(pl.Series([f"subscriber-{n:05}" for n in range(start, start + 500)]))
+        assert numbers.tolist() == list(range(500))
+        index.release(numbers)
+        held.append(index.nbytes)
+    assert max(held[1:]) == held[1]
 
 
 def test_colliding_hashes_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,20 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path, shards: list[Snap
         list(reshard(source, source.shards(), store_in(tmp_path / "target", 2), Intake(2), CONFIG))
 
 
+def test_a_row_that_is_free_goes_nowhere(tmp_path: Path) -> None:
+    free = pl.DataFrame({"subscriber_id": ["a", None, "b"]}, schema={"subscriber_id": pl.String})
+    told = shard(["a", "", "b"])
+    source = two(tmp_path, Snapshot(told.manifest, {"roster": free}, told.pieces))
+    target = store_in(tmp_path / "target", 1)
+    assert dict(reshard(source, [0], target, Intake(1), CONFIG)) == {0: 2}
+    found = target.newest(0, 0)
+    assert found is not None
+    assert found.frames["roster"]["subscriber_id"].to_list() == ["a", "b"]
+    piece = found.pieces["15800.0"]
+    assert not isinstance(piece, pl.DataFrame)
+    assert piece.read()["data"].to_list() == [0, 20]
+
+
 @pytest.mark.parametrize("running", [0, 1])
 def test_a_shard_that_has_run_and_one_that_was_only_loaded_fit(tmp_path: Path, running: int) -> None:
     ran = {"rulebook": "of the one that ran"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from service.core.state import Config
 from service.core.step import step as real_step
 from service.core.turn import Turn
 from service.ports import WarningQuery
@@ -16,6 +17,7 @@ from service.shard import Stage, life
 from service.wire.decode import Decoded
 from service.wire.decode import decode as real_decode
 from service.wire.feedback import Acknowledged, acknowledgement, feed_closed
+from tests.core.rulebooks import book
 from tests.doubles.broker import until
 from tests.doubles.stand import BEGIN, HOUR_US, TOPICS, Stand, home, micros, month, neighbours, transactional_id, usage
 from tests.shard.runs import AT, committed, cursor_of, live_through, living, pour, running, shard_on
@@ -184,6 +186,18 @@ async def test_leaving_in_order_keeps_a_snapshot_at_the_committed_cursor() -> No
     await live_through(stand)
     (kept,) = stand.store.kept[AT]
     assert kept.manifest["cursor"] == cursor_of(stand) == len(_MONTH)
+
+
+async def test_who_is_lost_leaves_a_row_that_the_snapshot_has_free_for_the_next() -> None:
+    short = Config(windows_days=(1,), horizon_days=1, roaming_horizon_days=1, lost_days=5)
+    stand = Stand(book(), config=short)
+    lost, here, new, *_ = WHO
+    stand.feed([usage(who, "usage.data", 24 * day, bytes=1) for day in range(12) for who in (lost, here)[day > 2 :]])
+    await live_through(stand)
+    stand.feed([usage(who, "usage.data", 24 * 12, bytes=1) for who in (here, new)])
+    await live_through(stand)
+    rosters = [kept.frames["roster"]["subscriber_id"].to_list() for kept in stand.store.kept[AT]]
+    assert rosters == [[None, here], [new, here]]
 
 
 async def test_leaving_without_time_keeps_what_was_said_and_says_the_rest_later(expected: list[object]) -> None:
