@@ -88,13 +88,13 @@ class Seen:
     service: dict[str, Any] = field(default_factory=dict)
 
     def figures(self) -> dict[str, Any]:
-        """Percentiles in milliseconds, of all and of what fell into a close."""
+        """Percentiles in milliseconds, of what fell into a close and of all else."""
         closes = self.service["closes"]
         return {
-            "lookup_ms": _percentiles(self.lookups),
+            "lookup_ms": _percentiles(_apart(self.lookups, closes)),
             "lookup_during_close_ms": _percentiles(_during(self.lookups, closes)),
             "lookups_not_answered": {str(status): count for status, count in self.refused.items()},
-            "warning_ms": _percentiles(self.warnings),
+            "warning_ms": _percentiles(_apart(self.warnings, closes)),
             "warning_during_close_ms": _percentiles(_during(self.warnings, closes)),
             "warnings_not_seen": self.unheard,
             "fed_eps": round(self.feed["sent"] / (self.feed["ended_s"] - self.feed["began_s"])),
@@ -107,6 +107,11 @@ class Seen:
 
 def _during(timed: list[tuple[float, float]], closes: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(at, took) for at, took in timed if any(at + took >= began and at <= ended for began, ended in closes)]
+
+
+def _apart(timed: list[tuple[float, float]], closes: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    during = set(_during(timed, closes))
+    return [one for one in timed if one not in during]
 
 
 def _percentiles(timed: list[tuple[float, float]]) -> dict[str, float]:
