@@ -139,7 +139,7 @@ def _change(state: State, frames: Mapping[str, pl.DataFrame], aside: Aside) -> N
     with aside():
         added = contributions(frames).partition_by("day", as_dict=True, include_key=False)
     for frame in frames.values():
-        state.attributes.see(frame["row"].to_numpy(), frame["day"].to_numpy())
+        state.attributes.see(frame["row"].to_numpy(), frame["day"].to_numpy(), state.closed_day)
     _add(state, {day: piece for (day,), piece in added.items()})
     state.attributes.apply(frames)
     state.holdings.apply(frames)

@@ -24,7 +24,7 @@ TEXTS = (
 )  # fmt: skip
 _DAYS = (
     "activated_on", "birthday", "status_since", "porting_since", "competitor_called_on",
-    "first_seen", "last_seen", "last_outgoing", "last_recharge", "segment_since",
+    "first_seen", "last_heard", "last_outgoing", "last_recharge", "segment_since",
 )  # fmt: skip
 _AMOUNTS = ("fee_minor", "balance_minor", "arrears_minor", "last_recharge_minor")
 _FLAGS = ("dual_sim", *(f"consent_{channel}" for channel in CHANNELS))  # 1, 0 or ABSENT
@@ -149,13 +149,14 @@ class Attributes:
             paid = recharge.filter(pl.col("amount_minor") > 0)
             self._tell(paid, "last_recharge", {"last_recharge_minor": "amount_minor"}, by="day")
 
-    def see(self, rows: np.ndarray, days: np.ndarray) -> None:
-        """Remember the earliest and the latest day of each row."""
+    def see(self, rows: np.ndarray, days: np.ndarray, closed_day: int | None) -> None:
+        """Remember the earliest day of each row, and the last one it was heard of: an old record is heard today."""
         seen = self.writable("first_seen")
         fresh = rows[seen[rows] == UNKNOWN_DAY]
         seen[fresh] = np.iinfo(np.int32).max
         np.minimum.at(seen, rows, days)
-        np.maximum.at(self.writable("last_seen"), rows, days)
+        heard = days if closed_day is None else np.maximum(days, closed_day)
+        np.maximum.at(self.writable("last_heard"), rows, heard)
 
     def clear(self, rows: np.ndarray) -> None:
         """Let nothing be told of `rows`."""

@@ -19,8 +19,8 @@ def release_lost(state: State) -> int:
     reach = state.windows.reach_days + state.config.longest_horizon_days
     before = state.closed_day - max(state.config.lost_days, reach)
     rows = state.rows
-    lost = rows[state.attributes["last_seen"][rows] < before]
-    lost = lost[~np.isin(lost, _bound(state))]
+    lost = rows[state.attributes["last_heard"][rows] < before]
+    lost = lost[~np.isin(lost, _bound(state, state.closed_day))]
     for channel in CHANNELS:
         lost = lost[state.attributes[f"consent_{channel}"][lost] != 0]
     if lost.size:
@@ -31,7 +31,7 @@ def release_lost(state: State) -> int:
     return int(lost.size)
 
 
-def _bound(state: State) -> np.ndarray:
-    """Rows of who holds a bundle or has an episode."""
-    bundles = state.holdings.derived.filter(pl.col("bundles") > 0)["row"]
+def _bound(state: State, day: int) -> np.ndarray:
+    """Rows of who holds a bundle, or is to hold one, or has an episode."""
+    bundles = state.holdings.tables["bundles"].frame().filter(pl.col("linked") & (pl.col("ends") >= day))["row"]
     return pl.concat([bundles, state.episodes.frame["row"]]).to_numpy()

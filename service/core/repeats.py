@@ -127,7 +127,7 @@ class Repeats:
         """Every piece of days before `closed_day` that a store has or is to take over: `<day>.<horizon>.<number>`."""
         offered: dict[str, pl.DataFrame | Sealed] = {}
         for day, horizon, bucket in self._buckets():
-            if day < closed_day:
+            if 0 < closed_day - day < horizon:  # older ones go with the next close
                 bucket.offer()
             for number, sealed in enumerate(bucket.sealed):
                 offered[f"{day}.{horizon}.{number}"] = sealed
@@ -139,8 +139,8 @@ class Repeats:
         """Let go of what was offered, where a store has it now; `kept` are its pieces by name."""
         for day, horizon, bucket in self._buckets():
             if bucket.offered is not None and (piece := kept.get(f"{day}.{horizon}.{len(bucket.sealed)}")) is not None:
-                bucket.offered = None
                 bucket.sealed.append(piece)
+                bucket.offered = None
 
     @classmethod
     def of(cls, frame: pl.DataFrame, kept: Mapping[str, Sealed] = MappingProxyType({})) -> "Repeats":

@@ -129,7 +129,7 @@ def _take(state: State, city: _City, partition: int) -> Mapping[str, pl.DataFram
 
 def _take_day(state: State, day: int, pane: pl.DataFrame) -> None:
     rows = pane["row"].to_numpy()
-    state.attributes.see(rows, np.full(rows.size, day, np.int32))
+    state.attributes.see(rows, np.full(rows.size, day, np.int32), None)
     if state.closed_day is None or day > state.closed_day:
         state.panes.add(day, pane)
         return

@@ -216,6 +216,7 @@ class Shard:
         if self._world.clock.elapsed_s() - self._looked_s >= self._terms.mirror_interval_s:
             self._looked_s = self._world.clock.elapsed_s()
             await self._look()
+        self._snapshots.settle(self._state)
         if self._snapshots.is_due(self._state):
             await self._outbox.flush()
             await self._snapshots.begin_keeping(self._state)

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from service.core.departure import release_lost
 from service.core.frames import leave, meta, pieces_of, to_frames
 from service.core.state import State
-from service.ports import Snapshot
+from service.ports import Snapshot, StoredPiece
 from service.shard.display import Display
 from service.shard.world import Terms, World, growing
 
@@ -27,9 +28,11 @@ class Snapshots:
         self._failures = 0
         self._again_s = 0.0  # where the last one failed: when the next may be tried
         self._writing: asyncio.Task[None] | None = None
+        self._kept: Mapping[str, StoredPiece] = {}
 
     def open(self, state: State, writer_epoch: int) -> None:
         """Begin with a state that was just restored; later lives have no smaller epochs."""
+        self._kept = {}
         self._epoch = writer_epoch
         self._begin(state)
 
@@ -51,12 +54,20 @@ class Snapshots:
         elapsed_s = self._world.clock.elapsed_s() - self._taken_s
         return self._records >= self._terms.snapshot_records or elapsed_s >= self._terms.snapshot_interval_s
 
+    def settle(self, state: State) -> None:
+        """Let go of what the store has now; to be called between steps, which read pieces with the lock open."""
+        if self._kept:
+            with self._display.stepping():
+                leave(state, self._kept)
+            self._kept = {}
+
     async def begin_keeping(self, state: State) -> None:
         """Copy the state, all of which is committed, and write it while the shard goes on."""
+        self.settle(state)
         taken_us = self._world.clock.now_us()
         snapshot = await asyncio.to_thread(self._copy, state, taken_us)
         self._begin(state)
-        self._writing = asyncio.create_task(self._write(state, snapshot, taken_us))
+        self._writing = asyncio.create_task(self._write(snapshot, taken_us))
 
     async def keep(self, state: State) -> None:
         """Write one now, unless nothing has changed."""
@@ -82,15 +93,10 @@ class Snapshots:
             pieces = pieces_of(state)
             return Snapshot(manifest, to_frames(state), pieces)
 
-    def _store(self, state: State, snapshot: Snapshot) -> None:
-        kept = self._world.store.save(self._partition, snapshot)
-        with self._display.stepping():
-            leave(state, kept)
-
-    async def _write(self, state: State, snapshot: Snapshot, taken_us: int) -> None:
+    async def _write(self, snapshot: Snapshot, taken_us: int) -> None:
         observer, began_s = self._world.observer, self._world.clock.elapsed_s()
         try:
-            await asyncio.to_thread(self._store, state, snapshot)
+            self._kept = await asyncio.to_thread(self._world.store.save, self._partition, snapshot)
         except OSError as error:  # the next one may find room; the log still holds what this one would have
             back_off_s = growing(self._terms.most_back_off_s, self._failures, self._terms.snapshot_interval_s)
             self._failures += 1

@@ -112,6 +112,19 @@ def test_who_has_a_warning_stays() -> None:
     assert (state.roster.number("a"), release_lost(state)) == (0, 0)
 
 
+def test_what_was_dated_long_ago_and_is_told_now_is_heard_now() -> None:
+    state, _ = lived(new_state(CONFIG), [used("b", day) for day in range(40)], range(40))
+    told = [
+        Event("p", "a", "subscriber.profile", START, {"market": "campus"}),
+        Event("l", "c", "bundle.linked", START, {"bundle_id": "x", "starts_on": (START + timedelta(days=99)).date()}),
+    ]
+    step(state, NOBODY, batch_of(told, state.cursor))
+    assert release_lost(state) == 0
+    assert not any(name.startswith(f"{to_day(START.date())}.") for name in state.repeats.offer(state.closed_day or 0))
+    state, _ = lived(state, [used("b", day) for day in range(40, 75)], range(40, 75))
+    assert (state.roster.number("a"), state.roster.number("c") >= 0) == (-1, True)
+
+
 def test_what_is_told_of_one_does_not_reach_the_next() -> None:
     told: list[tuple[str, dict[str, Any]]] = [
         ("subscriber.profile", {"market": "campus", "fee_minor": 7, "msisdn": "1"}),

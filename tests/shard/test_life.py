@@ -7,8 +7,10 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
+import polars as pl
 import pytest
 
+from service.core.measures import PANE
 from service.core.state import Config
 from service.core.step import step as real_step
 from service.core.turn import Turn
@@ -198,6 +200,25 @@ async def test_who_is_lost_leaves_a_row_that_the_snapshot_has_free_for_the_next(
     await live_through(stand)
     rosters = [kept.frames["roster"]["subscriber_id"].to_list() for kept in stand.store.kept[AT]]
     assert rosters == [[None, here], [new, here]]
+
+
+async def test_a_state_lets_go_of_what_is_stored_only_between_steps() -> None:
+    stand = fed()
+    async with living(stand) as shard:
+        pour(stand, shard)
+        await committed(stand, shard)
+        shard._leaving = True  # no round comes in between any more
+        state, snapshots = shard._state, shard._snapshots
+        await snapshots.finish()
+        snapshots.settle(state)
+        state.panes.add(state.closed_day or 0, pl.DataFrame(schema=PANE))
+        await snapshots.begin_keeping(state)
+        await snapshots.finish()
+        held = state.panes.nbytes
+        assert state.panes._offered
+        snapshots.settle(state)
+        assert not state.panes._offered
+        assert state.panes.nbytes < held
 
 
 async def test_leaving_without_time_keeps_what_was_said_and_says_the_rest_later(expected: list[object]) -> None:
