@@ -7,11 +7,8 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
-import polars as pl
 import pytest
 
-from service.core.measures import PANE
-from service.core.state import Config
 from service.core.step import step as real_step
 from service.core.turn import Turn
 from service.ports import WarningQuery
@@ -19,7 +16,6 @@ from service.shard import Stage, life
 from service.wire.decode import Decoded
 from service.wire.decode import decode as real_decode
 from service.wire.feedback import Acknowledged, acknowledgement, feed_closed
-from tests.core.rulebooks import book
 from tests.doubles.broker import until
 from tests.doubles.stand import BEGIN, HOUR_US, TOPICS, Stand, home, micros, month, neighbours, transactional_id, usage
 from tests.shard.runs import AT, committed, cursor_of, live_through, living, pour, running, shard_on
@@ -188,37 +184,6 @@ async def test_leaving_in_order_keeps_a_snapshot_at_the_committed_cursor() -> No
     await live_through(stand)
     (kept,) = stand.store.kept[AT]
     assert kept.manifest["cursor"] == cursor_of(stand) == len(_MONTH)
-
-
-async def test_who_is_lost_leaves_a_row_that_the_snapshot_has_free_for_the_next() -> None:
-    short = Config(windows_days=(1,), horizon_days=1, roaming_horizon_days=1, lost_days=5)
-    stand = Stand(book(), config=short)
-    lost, here, new, *_ = WHO
-    stand.feed([usage(who, "usage.data", 24 * day, bytes=1) for day in range(12) for who in (lost, here)[day > 2 :]])
-    await live_through(stand)
-    stand.feed([usage(who, "usage.data", 24 * 12, bytes=1) for who in (here, new)])
-    await live_through(stand)
-    rosters = [kept.frames["roster"]["subscriber_id"].to_list() for kept in stand.store.kept[AT]]
-    assert rosters == [[None, here], [new, here]]
-
-
-async def test_a_state_lets_go_of_what_is_stored_only_between_steps() -> None:
-    stand = fed()
-    async with living(stand) as shard:
-        pour(stand, shard)
-        await committed(stand, shard)
-        shard._leaving = True  # no round comes in between any more
-        state, snapshots = shard._state, shard._snapshots
-        await snapshots.finish()
-        snapshots.settle(state)
-        state.panes.add(state.closed_day or 0, pl.DataFrame(schema=PANE))
-        await snapshots.begin_keeping(state)
-        await snapshots.finish()
-        held = state.panes.nbytes
-        assert state.panes._offered
-        snapshots.settle(state)
-        assert not state.panes._offered
-        assert state.panes.nbytes < held
 
 
 async def test_leaving_without_time_keeps_what_was_said_and_says_the_rest_later(expected: list[object]) -> None:
