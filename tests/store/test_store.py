@@ -286,12 +286,7 @@ def test_a_pane_may_be_named_otherwise_later(place: str, tmp_path: Path) -> None
 ROWS = np.flatnonzero(np.random.default_rng(5).integers(0, 2, 40_000)).tolist()
 
 
-@pytest.mark.parametrize("harm", [None, "missing", "cut", "empty", "foreign"])
-def test_one_row_of_a_pane_is_the_row_of_all_of_it(place: str, tmp_path: Path, harm: str | None) -> None:
-    """Whatever becomes of the local copy, which is only a copy."""
-    big = pane(*ROWS)
-    store_at(place, tmp_path).save(AT, snapshot(5, {"15700.0": big}))
-    (copy,) = (tmp_path / "lines").glob("*/15700*")
+def spoil(copy: Path, harm: str | None, size: int) -> None:
     match harm:
         case "missing":
             copy.unlink()
@@ -300,7 +295,16 @@ def test_one_row_of_a_pane_is_the_row_of_all_of_it(place: str, tmp_path: Path, h
         case "empty":
             copy.write_bytes(b"")
         case "foreign":
-            np.save(copy, np.zeros(len(ROWS)))
+            np.save(copy, np.zeros(size))
+
+
+@pytest.mark.parametrize("harm", [None, "missing", "cut", "empty", "foreign"])
+def test_one_row_of_a_pane_is_the_row_of_all_of_it(place: str, tmp_path: Path, harm: str | None) -> None:
+    """Whatever becomes of the local copy, which is only a copy."""
+    big = pane(*ROWS)
+    store_at(place, tmp_path).save(AT, snapshot(5, {"15700.0": big}))
+    (copy,) = (tmp_path / "lines").glob("*/15700*")
+    spoil(copy, harm, len(ROWS))
     found = store_at(place, tmp_path).newest(AT, FAR)
     assert found is not None
     piece = found.pieces["15700.0"]
@@ -325,17 +329,11 @@ HASHES = (3, 2**40, 2**63 + 1, 2**64 - 1)
 RUNS: dict[str, Piece] = {"repeats/15790.7.0": run(*HASHES), "repeats/15790.35.0": run(5)}
 
 
-@pytest.mark.parametrize("harm", [None, "missing", "cut", "foreign"])
+@pytest.mark.parametrize("harm", [None, "missing", "cut", "empty", "foreign"])
 def test_repeats_are_mapped_from_a_copy_that_is_made_again(place: str, tmp_path: Path, harm: str | None) -> None:
     store_at(place, tmp_path).save(AT, snapshot(5, RUNS))
     (copy,) = (tmp_path / "lines").glob("*/15790-7*")
-    match harm:
-        case "missing":
-            copy.unlink()
-        case "cut":
-            copy.write_bytes(copy.read_bytes()[:-9])
-        case "foreign":
-            np.save(copy, np.zeros(len(HASHES)))
+    spoil(copy, harm, len(HASHES))
     found = store_at(place, tmp_path).newest(AT, FAR)
     assert_same(found, snapshot(5, RUNS))
     assert found is not None
