@@ -32,7 +32,6 @@ class Snapshots:
 
     def open(self, state: State, writer_epoch: int) -> None:
         """Begin with a state that was just restored; later lives have no smaller epochs."""
-        self._kept = {}
         self._epoch = writer_epoch
         self._begin(state)
 
