@@ -81,7 +81,8 @@ def _frames(stretch: Stretch, places: _Places, counted: np.ndarray) -> dict[str,
                 "offset": offsets,
                 "seq": offsets * _EVENTS_PER_RECORD + at - np.searchsorted(places.offsets, offsets),
             }
-            frames[event_type] = fields[chosen].hstack(pl.DataFrame(columns))
+            mine = fields if chosen.size == fields.height else fields[chosen]
+            frames[event_type] = mine.hstack(pl.DataFrame(columns))
     return frames
 
 
@@ -137,10 +138,10 @@ def _change(state: State, frames: Mapping[str, pl.DataFrame], aside: Aside) -> N
     if not frames:
         return
     with aside():
-        added = contributions(frames).partition_by("day", as_dict=True, include_key=False)
+        added = contributions(frames)
     for frame in frames.values():
         state.attributes.see(frame["row"].to_numpy(), frame["day"].to_numpy(), state.closed_day)
-    _add(state, {day: piece for (day,), piece in added.items()})
+    _add(state, added)
     state.attributes.apply(frames)
     state.holdings.apply(frames)
 
@@ -148,7 +149,7 @@ def _change(state: State, frames: Mapping[str, pl.DataFrame], aside: Aside) -> N
 def _add(state: State, added: Mapping[int, pl.DataFrame]) -> None:
     """Add usage by day to its panes, and to the windows of days that are closed."""
     closed = -1 if state.closed_day is None else state.closed_day
-    for day, piece in sorted(added.items()):
+    for day, piece in added.items():
         state.panes.add(day, piece)
         if day <= closed:
             state.windows.correct(day, piece, closed)
@@ -164,7 +165,7 @@ def _horizons(config: Config, stretch: Stretch) -> np.ndarray:
         fields, at = stretch.typed(event_type)
         if event_type in config.horizon_days_by_type:
             horizons[at] = config.horizon_days_by_type[event_type]
-        if "roaming" in fields.columns:
+        if "roaming" in fields.columns and fields["roaming"].any():
             horizons[at[fields["roaming"].fill_null(value=False).to_numpy()]] = config.roaming_horizon_days
     return horizons
 

@@ -71,7 +71,7 @@ class Episodes:
             return
         lines = self.frame.select("episode_id", "row").join(changed, on="episode_id", how="inner")
         rest = self.frame.join(lines.select("episode_id"), on="episode_id", how="anti")
-        self.frame = pl.concat([rest, lines.select(list(_EPISODES))])
+        self.frame = pl.concat([rest, lines[list(_EPISODES)]])
         self._flag(lines.filter(pl.col("state") == "resolved"), value=False)
 
     def contact(self, contacts: pl.DataFrame) -> pl.DataFrame:
@@ -96,7 +96,7 @@ class Episodes:
 
     def restore(self, episodes: pl.DataFrame, rows: np.ndarray, contacts: pl.DataFrame) -> None:
         """Take over what was read back: `episodes` has the columns of TRANSITIONS but `transition`."""
-        self.frame = episodes.with_columns(row=pl.Series(rows, dtype=pl.Int32)).select(list(_EPISODES))
+        self.frame = episodes.with_columns(row=pl.Series(rows, dtype=pl.Int32))[list(_EPISODES)]
         self.contacts = contacts
         self._places, self._open = {}, []
         self._flag(self.frame.filter(pl.col("state").is_in(OPEN)), value=True)
@@ -115,7 +115,7 @@ class Episodes:
                 self._open[word][rows] &= ~np.uint64(1 << bit)
 
     def _append(self, rows: np.ndarray, raised: pl.DataFrame) -> None:
-        lines = raised.with_columns(row=pl.Series(rows, dtype=pl.Int32)).select(list(_EPISODES))
+        lines = raised.with_columns(row=pl.Series(rows, dtype=pl.Int32))[list(_EPISODES)]
         self.frame = pl.concat([self.frame, lines], rechunk=self.frame.n_chunks() > _MOST_CHUNKS)
 
 
@@ -137,6 +137,4 @@ def stack(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     parts = [part for part in parts if not part.is_empty()]
     if not parts:
         return empty_transitions()
-    return pl.concat([part.select(list(TRANSITIONS)) for part in parts]).sort(
-        "at", "subscriber_id", "rule", "episode_id"
-    )
+    return pl.concat([part[list(TRANSITIONS)] for part in parts]).sort("at", "subscriber_id", "rule", "episode_id")

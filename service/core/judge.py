@@ -12,6 +12,7 @@ from service.core.calendar import to_date
 from service.core.episodes import empty_transitions, stack
 from service.core.raising import EVIDENCE, Cases, complete, evaluate, open_episodes
 from service.core.rules import Rule, Rulebook
+from service.core.selecting import select
 from service.core.signals import View, columns, windows_of
 from service.core.state import State
 
@@ -79,7 +80,7 @@ def judge_events(state: State, rules: Sequence[Rule], event_type: str, events: p
     rows = events["row"].to_numpy()
     names = set(EVIDENCE).union(*(rule.names for rule in rules))
     own = [n for n in names if n.removeprefix("event.") in events.columns and n.startswith("event.")]
-    told = events.select(pl.col(name.removeprefix("event.")).alias(name) for name in own)
+    told = select(events, (pl.col(name.removeprefix("event.")).alias(name) for name in own))
     signals = columns(View(state, rows), sorted(name for name in names if not name.startswith("event.")))
     signals = signals.hstack(told)
     # A rule on several types may name a field that only one of them has.
@@ -124,7 +125,7 @@ def _verdicts(view: View, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
         clear = pl.lit(value=True) if rule.clear_when is None else rule.clear_when.fill_null(value=True)
         wanted |= {f"{rule.id}:when": when, f"{rule.id}:clear": ~when & (clear | pl.col("status").is_in(LOST))}
     names = {name for expression in wanted.values() for name in expression.meta.root_names()}
-    made = columns(view, sorted(names)).select(expression.alias(name) for name, expression in wanted.items())
+    made = select(columns(view, sorted(names)), (expression.alias(name) for name, expression in wanted.items()))
     return {name: np.broadcast_to(made[name].to_numpy(), view.rows.size) for name in wanted}
 
 

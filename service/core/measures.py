@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import polars as pl
+
+from service.core.selecting import select
 
 # measure -> (unit, what it sums)
 MEASURES: Mapping[str, tuple[str, str]] = {
@@ -39,14 +42,29 @@ _ADDS: Mapping[str, Mapping[str, pl.Expr]] = {
 ADDED = frozenset(_ADDS)  # the types of events that add to a day
 
 
-def contributions(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """What typed events with `row` and `day` add: one line per (day, row), the columns of PANE and `day`."""
+def contributions(frames: Mapping[str, pl.DataFrame]) -> dict[int, pl.DataFrame]:
+    """What typed events with `row` and `day` add, by day: columns of PANE, one line per row, ascending."""
     parts = list(_parts(frames))
     if not parts:
-        return pl.DataFrame(schema={"day": pl.Int32, **PANE})
-    stacked = pl.concat(parts, how="diagonal")
-    return stacked.group_by("day", "row").agg(
-        (pl.col(m).sum() if m in stacked.columns else pl.lit(0, pl.Int64)).alias(m) for m in MEASURES
+        return {}
+    days, rows = (np.concatenate([part[name].to_numpy() for part in parts]) for name in ("day", "row"))
+    order = np.lexsort((rows, days))
+    days, rows = days[order], rows[order]
+    first = np.flatnonzero(np.r_[True, (days[1:] != days[:-1]) | (rows[1:] != rows[:-1])])
+    sums = {measure: np.add.reduceat(_amounts(parts, measure)[order], first) for measure in MEASURES}
+    whole = pl.DataFrame({"row": rows[first], **sums}, schema=PANE)
+    told, starts = np.unique(days[first], return_index=True)
+    ends = [*starts[1:].tolist(), whole.height]
+    return {
+        day: whole.slice(start, end - start)
+        for day, start, end in zip(told.tolist(), starts.tolist(), ends, strict=True)
+    }
+
+
+def _amounts(parts: list[pl.DataFrame], measure: str) -> np.ndarray:
+    """What each line of the parts adds to a measure."""
+    return np.concatenate(
+        [part[measure].to_numpy() if measure in part.columns else np.zeros(part.height, np.int64) for part in parts]
     )
 
 
@@ -54,4 +72,4 @@ def _parts(frames: Mapping[str, pl.DataFrame]) -> Iterator[pl.DataFrame]:
     for event_type, adds in _ADDS.items():
         frame = frames.get(event_type)
         if frame is not None and not frame.is_empty():
-            yield frame.select("day", "row", **adds)
+            yield select(frame, "day", "row", *(add.fill_null(0).alias(name) for name, add in adds.items()))

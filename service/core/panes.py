@@ -8,7 +8,7 @@ import polars as pl
 from service.core.measures import MEASURES, PANE
 from service.core.tables import lines_of
 
-_MOST_PIECES = 8
+_MOST_ALIKE = 4  # pieces of about a size
 _LARGE = 10_000  # rows that are worth making narrow at once
 _MEASURES = list(MEASURES)
 _COLUMNS = [pl.col(name).cast(dtype) for name, dtype in PANE.items()]
@@ -61,12 +61,12 @@ class Panes:
         return sum(int(piece.estimated_size()) for piece in (*loose, *self._offered.values()))
 
     def add(self, day: int, piece: pl.DataFrame) -> None:
-        """Add usage (columns of PANE, one line per row) to a day."""
+        """Add usage (columns of PANE, one line per row, ascending) to a day."""
         pieces = self._loose.setdefault(day, [])
-        piece = piece.sort("row")
         pieces.append(piece if piece.height < _LARGE else _narrow(piece))
-        if len(pieces) > _MOST_PIECES:
-            self._loose[day] = [_merge(pieces)]
+        # Each is merged with its like only: what has grown large is not copied for every few small ones that come.
+        while (alike := _alike(pieces)) >= _MOST_ALIKE:
+            pieces[-alike:] = [_merge(pieces[-alike:])]
 
     def total(self, day: int) -> pl.DataFrame:
         """The day's usage: columns of PANE, one line per row, ascending. Raises: DamagedError."""
@@ -153,6 +153,12 @@ def _by_day(kept: Mapping[str, Stored]) -> dict[int, list[Stored]]:
 def _place(name: str) -> tuple[int, int]:
     day, _, number = name.partition(".")
     return int(day), int(number)
+
+
+def _alike(pieces: list[pl.DataFrame]) -> int:
+    """How many of the last pieces have less than twice the lines of the very last."""
+    larger = (n for n, piece in enumerate(reversed(pieces)) if piece.height >= 2 * pieces[-1].height)
+    return next(larger, len(pieces))
 
 
 def _merge(pieces: list[pl.DataFrame]) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import polars as pl
 from service.core.episodes import empty_transitions, episode_id
 from service.core.events import CHANNELS
 from service.core.rules import ACT_WITHIN_DAYS, Rule
+from service.core.selecting import select, with_columns
 from service.core.sentences import render
 from service.core.state import State
 from service.core.turn import CONTACTS, TRANSITIONS
@@ -56,10 +57,11 @@ def open_episodes(state: State, met: Sequence[tuple[Rule, Cases]], *, standing: 
 def complete(frame: pl.DataFrame) -> pl.DataFrame:
     """The columns of TRANSITIONS, null where `frame` lacks one."""
     there = frame.schema
-    return frame.select(
+    columns = (
         pl.col(name).cast(dtype) if name in there else pl.lit(None, dtype).alias(name)
         for name, dtype in TRANSITIONS.items()
     )
+    return select(frame, columns)
 
 
 def orders_of(transitions: pl.DataFrame) -> pl.DataFrame:
@@ -79,7 +81,7 @@ def orders_of(transitions: pl.DataFrame) -> pl.DataFrame:
 
 def evaluate(frame: pl.DataFrame, expression: pl.Expr, rows: int) -> pl.Series:
     """An expression over `frame`, one value per row also where it names no column."""
-    values = frame.select(expression.alias("value")).to_series()
+    values = select(frame, expression.alias("value")).to_series()
     return values if len(values) == rows else values.new_from_index(0, rows)
 
 
@@ -89,7 +91,7 @@ def _lines(state: State, rule: Rule, cases: Cases, *, standing: bool) -> pl.Data
     told = _told(rule, cases)
     ids = state.roster.take(cases.rows)
     raised_on = pl.Series(cases.days, dtype=pl.Int32)
-    return pl.DataFrame(
+    lines = pl.DataFrame(
         {
             "row": cases.rows,
             "subscriber_id": ids,
@@ -109,7 +111,9 @@ def _lines(state: State, rule: Rule, cases: Cases, *, standing: bool) -> pl.Data
             **told.select("market", "area", "manager").to_dict(),
             "at": cases.offsets,
         }
-    ).with_columns(
+    )
+    return with_columns(
+        lines,
         transition=pl.lit("raised"),
         rule=pl.lit(rule.id),
         rule_version=pl.lit(rule.version),
@@ -127,7 +131,8 @@ def _told(rule: Rule, cases: Cases) -> pl.DataFrame:
     for level, condition in reversed(rule.severities):
         severity = pl.when(condition.fill_null(value=False)).then(pl.lit(level)).otherwise(severity)
     consents = [pl.col(f"consent_{channel}").alias(channel) for channel in CHANNELS]
-    return cases.signals.with_columns(severity=severity).with_columns(
+    return with_columns(
+        with_columns(cases.signals, severity=severity),
         act_within=pl.col("severity").replace_strict(ACT_WITHIN_DAYS, return_dtype=pl.Int32),
         numbers=pl.struct(rule.numbers).struct.json_encode() if rule.numbers else pl.lit("{}"),
         consent=pl.struct(consents).struct.json_encode(),

@@ -14,6 +14,7 @@ from service.core.calendar import month_days
 from service.core.events import CHANNELS, CLOSED, STATUSES
 from service.core.holdings import DERIVED
 from service.core.measures import MEASURES
+from service.core.selecting import select
 from service.core.state import DEFAULT_WINDOWS_DAYS, State
 
 _QUARTER_DAYS = 90
@@ -271,4 +272,4 @@ def columns(view: View, names: Iterable[str]) -> pl.DataFrame:
     known = _made(Terms(config.windows_days, config.year_on_year, config.photo_month))
     made = [known[name] for name in names]
     raw = view.raw(frozenset().union(*(roots for _, roots in made)))
-    return raw.select(expression for expression, _ in made)
+    return select(raw, (expression for expression, _ in made))
