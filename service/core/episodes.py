@@ -8,12 +8,14 @@ import numpy as np
 import polars as pl
 
 from service.core.calendar import to_date
+from service.core.strings import StringIndex
 from service.core.turn import CONTACTS, TRANSITIONS
 
 OPEN = ("raised", "acknowledged")
 _MOST_CHUNKS = 64
 _WORD_BITS = 64
 _GROWTH = 1.25
+_ANY = ""
 _NO_TRANSITIONS = pl.DataFrame(schema=TRANSITIONS)
 _EPISODES = {"row": pl.Int32(), **{name: dtype for name, dtype in TRANSITIONS.items() if name != "transition"}}
 
@@ -32,15 +34,17 @@ class Episodes:
 
     frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_EPISODES))
     contacts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONTACTS))
-    # Which rules a row has an open episode of: a rule's place is a bit of a word (uint64) per row.
+    # Which rules a row has an open episode of: a rule's place is a bit of a word (uint64) per row. _ANY stands for all
+    # rules, and open or not.
     _places: dict[str, int] = field(default_factory=dict)
     _open: list[np.ndarray] = field(default_factory=list)
+    _contacted: StringIndex = field(default_factory=StringIndex)
 
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
         frames = int(self.frame.estimated_size()) + int(self.contacts.estimated_size())
-        return frames + sum(words.nbytes for words in self._open)
+        return frames + sum(words.nbytes for words in self._open) + self._contacted.nbytes
 
     def has_open(self, rule: str, rows: np.ndarray) -> np.ndarray:
         """Flags (bool): has the row an open episode of the rule?"""
@@ -54,9 +58,23 @@ class Episodes:
         flags[inside] = (held[rows[inside]] >> np.uint64(bit)) & np.uint64(1) == 1
         return flags
 
-    def known(self, ids: pl.Series) -> pl.Series:
-        """True where an episode of that id exists, open or not."""
-        return ids.is_in(self.frame["episode_id"].implode())
+    def has_any(self, row: int) -> bool:
+        """Whether there may be an episode of a row, open or not; said without a look at the episodes."""
+        place = self._places.get(_ANY)
+        if place is None:
+            return False
+        word, bit = divmod(place, _WORD_BITS)
+        return row < self._open[word].size and bool(int(self._open[word][row]) >> bit & 1)
+
+    def was_contacted(self, subscriber_id: str) -> bool:
+        """Whether there may be contacts of a subscriber; said without a look at the contacts."""
+        return self._contacted.number(subscriber_id) >= 0
+
+    def unknown(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """Those of `lines` (with row and episode_id) of which there is no episode yet, open or not."""
+        if not self.has_open(_ANY, lines["row"].to_numpy()).any():
+            return lines
+        return lines.filter(~lines["episode_id"].is_in(self.frame["episode_id"].implode()))
 
     def open(self, rows: np.ndarray, raised: pl.DataFrame) -> None:
         """Open episodes: `raised` has the columns of TRANSITIONS; `rows` are its subscribers."""
@@ -64,6 +82,7 @@ class Episodes:
             return
         self._append(rows, raised)
         self._flag(pl.DataFrame({"rule": raised["rule"], "row": rows}), value=True)
+        self._set(_ANY, rows, value=True)
 
     def change(self, changed: pl.DataFrame) -> None:
         """Replace episodes by their newer lines (columns of TRANSITIONS)."""
@@ -79,6 +98,7 @@ class Episodes:
         if contacts.is_empty():
             return contacts
         self.contacts = pl.concat([self.contacts, contacts])
+        self._contacted.intern(contacts["subscriber_id"])
         touched = contacts.select("subscriber_id", "channel").unique()
         return self.contacts.join(touched, on=["subscriber_id", "channel"], how="semi", maintain_order="left")
 
@@ -91,28 +111,41 @@ class Episodes:
         gone = self.frame.filter(past)["episode_id"].sort().to_list()
         if gone:
             self.frame = self.frame.filter(~past)
-        self.contacts = self.contacts.filter(pl.col("day") >= day)
+        kept = self.contacts.filter(pl.col("day") >= day)
+        if kept.height < self.contacts.height:
+            self._hold(kept)
         return tuple(gone)
 
     def restore(self, episodes: pl.DataFrame, rows: np.ndarray, contacts: pl.DataFrame) -> None:
         """Take over what was read back: `episodes` has the columns of TRANSITIONS but `transition`."""
         self.frame = episodes.with_columns(row=pl.Series(rows, dtype=pl.Int32))[list(_EPISODES)]
-        self.contacts = contacts
+        self._hold(contacts)
         self._places, self._open = {}, []
         self._flag(self.frame.filter(pl.col("state").is_in(OPEN)), value=True)
+        self._set(_ANY, rows, value=True)
+
+    def _hold(self, contacts: pl.DataFrame) -> None:
+        self.contacts = contacts
+        self._contacted = StringIndex.of(contacts["subscriber_id"].unique())
 
     def _flag(self, lines: pl.DataFrame, *, value: bool) -> None:
         """Note of lines (columns rule and row) whether the row has an open episode of the rule."""
         for (rule,), part in lines.select("rule", "row").partition_by("rule", as_dict=True).items():
-            rows = part["row"].to_numpy()
-            word, bit = divmod(self._places.setdefault(str(rule), len(self._places)), _WORD_BITS)
-            while word >= len(self._open):
-                self._open.append(np.zeros(0, np.uint64))
-            self._open[word] = _grown(self._open[word], int(rows.max()) + 1)
-            if value:
-                self._open[word][rows] |= np.uint64(1 << bit)
-            else:
-                self._open[word][rows] &= ~np.uint64(1 << bit)
+            self._set(str(rule), part["row"].to_numpy(), value=value)
+
+    def _set(self, rule: str, rows: np.ndarray, *, value: bool) -> None:
+        if not rows.size:
+            return
+        place = self._places.get(rule, len(self._places))
+        word, bit = divmod(place, _WORD_BITS)
+        while word >= len(self._open):
+            self._open.append(np.zeros(0, np.uint64))
+        self._open[word] = _grown(self._open[word], int(rows.max()) + 1)
+        self._places[rule] = place  # at last: who looks a row up meanwhile finds a word for every place
+        if value:
+            self._open[word][rows] |= np.uint64(1 << bit)
+        else:
+            self._open[word][rows] &= ~np.uint64(1 << bit)
 
     def _append(self, rows: np.ndarray, raised: pl.DataFrame) -> None:
         lines = raised.with_columns(row=pl.Series(rows, dtype=pl.Int32))[list(_EPISODES)]

@@ -6,7 +6,7 @@ from typing import Protocol
 import polars as pl
 
 from service.core.measures import MEASURES, PANE
-from service.core.tables import lines_of
+from service.core.tables import ByRow
 
 _MOST_ALIKE = 4  # pieces of about a size
 _LARGE = 10_000  # rows that are worth making narrow at once
@@ -45,8 +45,8 @@ class Panes:
     """
 
     def __init__(self) -> None:
-        self._loose: dict[int, list[pl.DataFrame]] = {}
-        self._offered: dict[int, pl.DataFrame] = {}
+        self._loose: dict[int, list[ByRow]] = {}
+        self._offered: dict[int, ByRow] = {}
         self._stored: dict[int, list[Stored]] = {}
 
     @property
@@ -58,34 +58,37 @@ class Panes:
     def nbytes(self) -> int:
         """Memory held, in bytes."""
         loose = [piece for pieces in self._loose.values() for piece in pieces]
-        return sum(int(piece.estimated_size()) for piece in (*loose, *self._offered.values()))
+        return sum(int(piece.frame.estimated_size()) for piece in (*loose, *self._offered.values()))
 
     def add(self, day: int, piece: pl.DataFrame) -> None:
         """Add usage (columns of PANE, one line per row, ascending) to a day."""
         pieces = self._loose.setdefault(day, [])
-        pieces.append(piece if piece.height < _LARGE else _narrow(piece))
+        pieces.append(ByRow.of(piece if piece.height < _LARGE else _narrow(piece)))
         # Each is merged with its like only: what has grown large is not copied for every few small ones that come.
         while (alike := _alike(pieces)) >= _MOST_ALIKE:
-            pieces[-alike:] = [_merge(pieces[-alike:])]
+            pieces[-alike:] = [_together(pieces[-alike:])]
 
     def total(self, day: int) -> pl.DataFrame:
         """The day's usage: columns of PANE, one line per row, ascending. Raises: DamagedError."""
         stored = [piece.read() for piece in self._stored.get(day, ())]
-        rest = [self._offered[day]] if day in self._offered else []
-        pieces = [*stored, *rest, *([self._loose_of(day)] if day in self._loose else [])]
+        rest = [self._offered[day].frame] if day in self._offered else []
+        pieces = [*stored, *rest, *([self._loose_of(day).frame] if day in self._loose else [])]
         if len(pieces) == 1:
             return pieces[0]
         return _merge(pieces) if pieces else pl.DataFrame(schema=PANE)
 
     def are_at_hand(self, first: int, last: int) -> bool:
         """Whether `of_row` of these days takes no longer than a look into memory."""
-        return all(piece.is_at_hand for day in range(first, last + 1) for piece in self._stored.get(day, ()))
+        for day, pieces in self._stored.items():
+            if first <= day <= last and not all(piece.is_at_hand for piece in pieces):
+                return False
+        return True
 
     def of_row(self, row: int, first: int, last: int) -> Iterator[tuple[int, dict[str, int] | None]]:
         """(day, measures) of one row for each day from first to last on which it used anything; None: not readable."""
         for day in range(first, last + 1):
             in_memory = [*self._loose.get(day, ()), *([self._offered[day]] if day in self._offered else ())]
-            lines = [tuple(line.values()) for piece in in_memory for line in lines_of(piece, row)]
+            lines = [piece.frame.row(at) for piece in in_memory for at in piece.places(row)]
             try:
                 lines += [line for piece in self._stored.get(day, ()) if (line := piece.line_of(row)) is not None]
             except DamagedError:
@@ -105,7 +108,7 @@ class Panes:
 
     def loose(self) -> dict[int, pl.DataFrame]:
         """What lies in memory only and is not on offer, one frame a day."""
-        return {day: self._loose_of(day) for day in sorted(self._loose)}
+        return {day: self._loose_of(day).frame for day in sorted(self._loose)}
 
     def offer(self, closed_day: int, final_day: int) -> dict[str, pl.DataFrame | Stored]:
         """Every piece that a store has or is to take over, by name.
@@ -121,7 +124,7 @@ class Panes:
             stored = self._stored.get(day, [])
             offered |= {f"{day}.{number}": piece for number, piece in enumerate(stored)}
             if day in self._offered:
-                offered[f"{day}.{len(stored)}"] = self._offered[day]
+                offered[f"{day}.{len(stored)}"] = self._offered[day].frame
         return offered
 
     def leave(self, kept: Mapping[str, Stored]) -> None:
@@ -134,12 +137,12 @@ class Panes:
     def restore(self, kept: Mapping[str, Stored], loose: Mapping[int, pl.DataFrame]) -> None:
         """The inverse of `offer` and `loose`."""
         self._stored = _by_day(kept)
-        self._loose = {day: [frame] for day, frame in loose.items()}
+        self._loose = {day: [ByRow.of(frame)] for day, frame in loose.items()}
 
-    def _loose_of(self, day: int) -> pl.DataFrame:
+    def _loose_of(self, day: int) -> ByRow:
         pieces = self._loose[day]
         if len(pieces) > 1:
-            self._loose[day] = pieces = [_merge(pieces)]
+            self._loose[day] = pieces = [_together(pieces)]
         return pieces[0]
 
 
@@ -155,10 +158,14 @@ def _place(name: str) -> tuple[int, int]:
     return int(day), int(number)
 
 
-def _alike(pieces: list[pl.DataFrame]) -> int:
+def _alike(pieces: list[ByRow]) -> int:
     """How many of the last pieces have less than twice the lines of the very last."""
-    larger = (n for n, piece in enumerate(reversed(pieces)) if piece.height >= 2 * pieces[-1].height)
+    larger = (n for n, piece in enumerate(reversed(pieces)) if len(piece.rows) >= 2 * len(pieces[-1].rows))
     return next(larger, len(pieces))
+
+
+def _together(pieces: list[ByRow]) -> ByRow:
+    return ByRow.of(_merge([piece.frame for piece in pieces]))
 
 
 def _merge(pieces: list[pl.DataFrame]) -> pl.DataFrame:

@@ -48,7 +48,7 @@ def open_episodes(state: State, met: Sequence[tuple[Rule, Cases]], *, standing: 
     if not parts:
         return empty_transitions()
     lines = pl.concat(parts, how="vertical_relaxed")
-    lines = lines.filter(~state.episodes.known(lines["episode_id"]))
+    lines = state.episodes.unknown(lines)
     raised = complete(lines)
     state.episodes.open(lines["row"].to_numpy(), raised)
     return raised

@@ -15,7 +15,7 @@ from service.core.holdings import OPEN_ENDED
 from service.core.measures import MEASURES
 from service.core.rules import Rulebook
 from service.core.state import State
-from service.core.tables import lines_of
+from service.core.tables import ByRow
 from service.core.windows import BEFORE
 
 DAILY_DAYS = 90
@@ -44,7 +44,7 @@ def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.
     row = state.roster.number(subscriber_id)
     if row < 0:
         return None
-    mine = _warnings(episodes, row)
+    mine = _warnings(episodes, row) if state.episodes.has_any(row) else []
     standing = [line for line in mine if line["state"] != "resolved"]
     tables = {name: table.of_row(row) for name, table in state.holdings.tables.items()}
     today = _last_day(state)
@@ -132,7 +132,7 @@ def _account(state: State, row: int, tables: Mapping[str, list[dict[str, Any]]])
     status_since = _day(state, "status_since", row)
     opened = [line for line in tables["complaints"] if line["open"]]
     porting = PORTING[attributes["porting"][row]]
-    derived = lines_of(state.holdings.derived, row)
+    derived = ByRow.of(state.holdings.derived).lines(row)
     bills = sorted(tables["bills"], key=lambda line: line["bill_month"], reverse=True)[:_BILLS]
     complaint = max(opened, key=lambda line: line["occurred_us"], default=None)
     return {
@@ -223,9 +223,15 @@ def _segment(state: State, row: int) -> dict[str, Any] | None:
 def _windows(state: State, row: int) -> dict[str, dict[str, dict[str, float | int | None]]]:
     sums = state.windows.of_row(row)
     return {
-        measure: {str(days): _window(state, sums, f"{measure}_{days}d") for days in state.windows.lengths_days}
-        for measure in MEASURES
+        measure: {days: _window(state, sums, name) for days, name in named}
+        for measure, named in _names_of(state.windows.lengths_days).items()
     }
+
+
+@lru_cache
+def _names_of(lengths_days: tuple[int, ...]) -> dict[str, list[tuple[str, str]]]:
+    """By measure the length of each window as text, and the window's name."""
+    return {measure: [(str(days), f"{measure}_{days}d") for days in lengths_days] for measure in MEASURES}
 
 
 def _window(state: State, sums: Mapping[str, int], name: str) -> dict[str, float | int | None]:
@@ -237,6 +243,8 @@ def _window(state: State, sums: Mapping[str, int], name: str) -> dict[str, float
 
 
 def _contacts(state: State, subscriber_id: str) -> list[dict[str, Any]]:
+    if not state.episodes.was_contacted(subscriber_id):
+        return []
     contacts = state.episodes.contacts
     found = np.flatnonzero((contacts["subscriber_id"] == subscriber_id).to_numpy()).tolist()
     lines = sorted((contacts.row(at, named=True) for at in found), key=lambda line: line["day"])

@@ -2,7 +2,7 @@
 
 import bisect
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -11,14 +11,29 @@ from service.core.tellings import mark_current, standing
 _MOST_PIECES = 16
 
 
-def lines_of(frame: pl.DataFrame, row: int) -> list[dict[str, Any]]:
-    """The lines of one row of a frame that is sorted by row, as plain values.
+class ByRow(NamedTuple):
+    """A frame that is sorted by row, and its rows as plain integers.
 
-    No column is searched as a whole, nor by another thread: who answers a lookup never waits for its turn in between.
+    One row's lines are found without a search of whole columns, for which a thread lets go of the interpreter: who
+    answers a lookup would wait for its turn after each.
     """
-    rows = frame["row"].to_numpy().data
-    first = bisect.bisect_left(rows, row)
-    return [frame.row(at, named=True) for at in range(first, bisect.bisect_right(rows, row, lo=first))]
+
+    frame: pl.DataFrame
+    rows: memoryview
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> "ByRow":
+        """A frame with its rows at hand."""
+        return cls(frame, frame["row"].to_numpy().data)
+
+    def places(self, row: int) -> range:
+        """Where in the frame the lines of a row are."""
+        first = bisect.bisect_left(self.rows, row)
+        return range(first, bisect.bisect_right(self.rows, row, lo=first))
+
+    def lines(self, row: int) -> list[dict[str, Any]]:
+        """The lines of a row, as plain values."""
+        return [self.frame.row(at, named=True) for at in self.places(row)]
 
 
 @dataclass(slots=True)
@@ -32,7 +47,7 @@ class Table:
     schema: dict[str, pl.DataType]
     sums: tuple[str, ...] = ()
     firsts: tuple[str, ...] = ()
-    _pieces: list[pl.DataFrame] = field(default_factory=list)
+    _pieces: list[ByRow] = field(default_factory=list)
     _is_compact: bool = True
 
     def add(self, piece: pl.DataFrame) -> None:
@@ -41,7 +56,7 @@ class Table:
             return
         missing = [pl.lit(None, dtype).alias(name) for name, dtype in self.schema.items() if name not in piece.columns]
         columns = [pl.col(name).cast(dtype) for name, dtype in self.schema.items()]
-        self._pieces.append(piece.with_columns(missing).select(columns).sort("row", maintain_order=True))
+        self._pieces.append(ByRow.of(piece.with_columns(missing).select(columns).sort("row", maintain_order=True)))
         self._is_compact = False
         if len(self._pieces) > _MOST_PIECES:
             self._compact()
@@ -49,15 +64,15 @@ class Table:
     def frame(self) -> pl.DataFrame:
         """One line per key, sorted by key; columns of the schema."""
         self._compact()
-        return self._pieces[0] if self._pieces else pl.DataFrame(schema=self.schema)
+        return self._pieces[0].frame if self._pieces else pl.DataFrame(schema=self.schema)
 
     def replace(self, frame: pl.DataFrame) -> None:
         """Let `frame` (columns of the schema, one line per key) be the whole table."""
-        self._pieces, self._is_compact = [frame], True
+        self._pieces, self._is_compact = [ByRow.of(frame)], True
 
     def of_row(self, row: int) -> list[dict[str, Any]]:
         """The lines of one row, as plain values."""
-        mine = [line for piece in self._pieces for line in lines_of(piece, row)]
+        mine = [line for piece in self._pieces for line in piece.lines(row)]
         keys = {tuple(line[name] for name in self.key) for line in mine}
         if len(keys) == len(mine):
             return mine
@@ -66,11 +81,11 @@ class Table:
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        return sum(int(piece.estimated_size()) for piece in self._pieces)
+        return sum(int(piece.frame.estimated_size()) for piece in self._pieces)
 
     def _compact(self) -> None:
         if not self._is_compact:
-            self.replace(self._merged(self._pieces))
+            self.replace(self._merged([piece.frame for piece in self._pieces]))
 
     def _merged(self, pieces: list[pl.DataFrame]) -> pl.DataFrame:
         stacked = pl.concat(pieces)

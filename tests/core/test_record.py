@@ -7,6 +7,7 @@ import polars as pl
 
 from service.core.calendar import to_day
 from service.core.events import FIELDS
+from service.core.frames import recall
 from service.core.record import describe
 from service.core.rules import Holiday, Offer, Rulebook, SegmentBands
 from service.core.state import Config, State, new_state
@@ -169,3 +170,32 @@ def test_an_acknowledgement_and_a_contact_are_kept() -> None:
     assert [contact["outcome"] for contact in record["contacts"]] == ["ordered", "refused"]
     assert record["warnings"]["open"][0]["state"] == "acknowledged"
     assert apply_feedback(state, BOOK, feedback.head(1)).transitions.is_empty()
+
+
+def test_what_was_said_of_somebody_is_found_before_and_after_a_restart_and_gone_when_forgotten() -> None:
+    state = new_state(Config(keep_days=3))
+    report = {
+        "offset": [0], "type": ["contact.reported"], "subscriber_id": ["late"], "episode_id": ["e"], "by": [""],
+        "channel": ["call"], "outcome": ["refused"], "occurred_us": [1_778_700_000_000_000],
+    }  # fmt: skip
+    apply_feedback(state, BOOK, pl.DataFrame(report))
+    contact_day = state.episodes.contacts["day"][0]
+    # Who was contacted before any record of theirs came is in no row yet.
+    usage = [Event(who, who, "usage.data", datetime.combine(contact_day, START.timetz()), {"bytes": 1}) for who in
+             ("other", "late")]  # fmt: skip
+    step(state, BOOK, batch_of(usage))
+    close_through(state, BOOK, to_day(contact_day), "clock")
+    restarted = new_state(Config(keep_days=3))
+    step(restarted, NO_RULES, batch_of(usage))
+    close_through(restarted, NO_RULES, to_day(contact_day), "clock")
+    recall(restarted, state.episodes.frame, state.episodes.contacts, {}, 1)
+    for one in (state, restarted):
+        record = describe(one, BOOK, "late", one.episodes.frame)
+        assert record is not None
+        assert [contact["outcome"] for contact in record["contacts"]] == ["refused"]
+        assert [warning["rule"] for warning in record["warnings"]["open"]] == ["low"]
+    assert not restarted.episodes.unknown(state.episodes.frame).height
+    close_through(state, NO_RULES, to_day(contact_day) + 9, "clock")
+    record = describe(state, BOOK, "late", state.episodes.frame)
+    assert record is not None
+    assert record["contacts"] == []
