@@ -83,11 +83,12 @@ class Repeats:
         `horizons` says for how many days after its own each event may come again and be known. Of a day whose events
         cannot be read any more nothing is known, nor remembered. Raises: OSError where they cannot be had just now.
         """
-        keys = pl.DataFrame({"day": days, "row": rows, "hash": hashes})
-        repeated: np.ndarray = ~keys.select(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy()
+        # Looked up in the order in which they are kept, most are found where the one before them was.
+        order = np.argsort(hashes, kind="stable")
+        repeated = _later_ones(days, rows, hashes, order)
         unknown = np.zeros(days.size, bool)
         for day in np.unique(days).tolist():
-            at = np.flatnonzero((days == day) & ~repeated)
+            at = order[(days[order] == day) & ~repeated[order]]
             buckets = self._days.setdefault(day, {})
             seen = np.zeros(at.size, bool)
             try:
@@ -100,7 +101,7 @@ class Repeats:
             at = at[~seen]
             for horizon in np.unique(horizons[at]).tolist():
                 fresh = at[horizons[at] == horizon]
-                run = _sorted(hashes[fresh], rows[fresh].astype(np.int32))
+                run = hashes[fresh], rows[fresh].astype(np.int32)
                 _push(buckets.setdefault(horizon, _Bucket()).loose, run)
         return Marks(repeated & ~unknown, unknown)
 
@@ -189,6 +190,16 @@ def _push(runs: list[Run], run: Run) -> None:
 
 def _merge(runs: list[Run]) -> Run:
     return runs[0] if len(runs) == 1 else _sorted(*(np.concatenate(arrays) for arrays in zip(*runs, strict=True)))
+
+
+def _later_ones(days: np.ndarray, rows: np.ndarray, hashes: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Flags of what has the day, row and hash of one before it; `order` is that of the hashes."""
+    ordered = hashes[order]
+    if not (ordered[1:] == ordered[:-1]).any():  # nearly always, and far sooner found out
+        return np.zeros(hashes.size, bool)
+    keys = pl.DataFrame({"day": days, "row": rows, "hash": hashes})
+    later: np.ndarray = ~keys.select_seq(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy()
+    return later
 
 
 def _sorted(hashes: np.ndarray, rows: np.ndarray) -> Run:
