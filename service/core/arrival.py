@@ -27,6 +27,7 @@ class Arrivals:
     frames: Mapping[str, pl.DataFrame]
     late: pl.DataFrame
     counts: Counts
+    unknown_days: tuple[int, ...] = ()  # of records that may be repeats: what was counted of their day is lost
 
 
 def admit(state: State, stretch: Stretch, aside: Aside) -> Arrivals:
@@ -54,7 +55,9 @@ def admit(state: State, stretch: Stretch, aside: Aside) -> Arrivals:
         told = {"offset": places.offsets[left_out], "reason": _reasons(common, left_out, unknown, days, state)}
         late = pl.DataFrame(told, schema=LATE)
         counts = Counts(counted=int(counted.sum()), late=int(left_out.sum()), repeated=int(repeated.sum()))
-        return Arrivals(_frames(stretch, places, counted), late.unique("offset", maintain_order=True), counts)
+        frames = _frames(stretch, places, counted)
+        lost = tuple(np.unique(days[unknown]).tolist())
+        return Arrivals(frames, late.unique("offset", maintain_order=True), counts, lost)
 
 
 class _Places(NamedTuple):

@@ -156,6 +156,9 @@ def _take_in(state: State, stretch: Stretch, aside: Aside) -> None:
     _advance(state, stretch.common)
     arrivals = admit(state, stretch, aside)
     arrive(state, arrivals, (), aside)
+    # They may have counted when they came, and what they told of nobody has: better no figure than a wrong one.
+    for day in arrivals.unknown_days:
+        state.windows.lose(day, state.closed_day or 0)
 
 
 def _apply(state: State, rulebook: Rulebook, stretch: Stretch, cursor: int, aside: Aside) -> Turn:

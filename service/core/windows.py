@@ -135,7 +135,8 @@ class Windows:
             except DamagedError:
                 totals[turning] = pl.DataFrame(schema=PANE)
                 touched = {span.window_days for span in self._spans if day - turning in {span.first, span.last}}
-                self.incomplete |= dict.fromkeys(touched, turning)
+                for days in touched:
+                    self.incomplete[days] = max(turning, self.incomplete.get(days, turning))
         return Moves(day, totals)
 
     def close(self, moves: Moves, first: int, last: int) -> None:
@@ -155,6 +156,12 @@ class Windows:
             _add(self._photo, 0, piece, 1)
 
     # What is not there yet, or no more
+
+    def lose(self, day: int, closed_day: int) -> None:
+        """Hold for incomplete what contains a closed day, some usage of which is not known."""
+        for span in self._spans:
+            if closed_day - day < span.last:
+                self.incomplete[span.window_days] = max(day, self.incomplete.get(span.window_days, day))
 
     def mend(self, day: int, panes: Panes) -> None:
         """Sum again, as of the close of `day`, the windows whose lost day lies behind them."""

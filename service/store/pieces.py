@@ -36,6 +36,9 @@ class FiledPiece:
         try:
             data = self._files.get(self.path)
         except FileNotFoundError as error:
+            shard = self.path.partition("/")[0]
+            if not self._files.list(shard):  # a folder that is not mounted holds nothing at all
+                raise OSError(f"{self._files.place} holds nothing of {shard}: it may not be mounted") from error
             raise DamagedError(f"{self.path} is missing") from error
         if not self.entry.is_of(data):
             raise DamagedError(f"{self.path} is damaged")

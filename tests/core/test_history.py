@@ -9,7 +9,7 @@ from service.core.record import describe
 from service.core.rules import Rulebook
 from service.core.signals import View, columns
 from service.core.state import Config, State, new_state
-from service.core.step import close_through, step
+from service.core.step import close_through, retrace, step
 from tests.core.streams import Event, batch_of, plain_windows
 from tests.core.test_stream_equals_batch import windows_of
 from tests.doubles.panes import StoredPane, StoredRun, kept
@@ -116,3 +116,22 @@ def test_usage_of_a_day_whose_counted_records_are_lost_is_told_late_and_a_consen
     record = describe(state, NOTHING, "a", state.episodes.frame)
     assert record is not None
     assert record["consent"]["call"] is False
+
+
+def test_windows_that_lack_what_had_counted_before_a_restart_are_unknown_until_its_day_lies_behind_them() -> None:
+    first = to_day(START.date())
+    state = without(lived(SHORT, 20), f"repeats/{first + 16}.")
+    late = Event("late", "a", "usage.data", START + timedelta(days=16), {"bytes": 7})
+    retrace(state, batch_of([late], 40), {})
+    known = {}
+    for day in range(20, 34):
+        names = [f"data_{days}d" for days in SHORT.windows_days]
+        found = columns(View(state, np.array([0], np.int32)), names).row(0)
+        told = expected(SHORT, to_date(first + day - 1))
+        known[day] = [sum_ is not None for sum_ in found]
+        assert all(sum_ in {None, told["a", name]} for sum_, name in zip(found, names, strict=True))
+        step(state, NOTHING, batch_of(EVENTS[2 * day : 2 * day + 2], 2 * day + 1))
+        close_through(state, NOTHING, first + day, "clock")
+    # Day 16 leaves what two days are compared with at the close of day 22, and what five are at that of day 31.
+    assert [day for day, (two, _) in known.items() if not two] == list(range(20, 23))
+    assert [day for day, (_, five) in known.items() if not five] == list(range(20, 32))
