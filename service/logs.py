@@ -35,6 +35,7 @@ _PATH_WORDS = frozenset(
     )
 )
 _REPEATED_S = 60.0
+_CLIENT = "aiokafka"
 _PROBES = ("/livez", "/readyz", "/metrics")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {10: "\\n", 13: "\\r", 9: "\\t"}
@@ -80,7 +81,7 @@ def configure(
     handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
     handler.addFilter(_AccessFilter())
     if level != "debug":
-        handler.addFilter(_OnceAMinute())
+        handler.addFilter(_BrieferClient())
     root = logging.getLogger()
     for former in root.handlers[:]:
         root.removeHandler(former)
@@ -88,7 +89,7 @@ def configure(
     root.setLevel(level.upper())
     logging.captureWarnings(capture=True)
     # A client library's every rejoin is of use to who debugs, and to nobody else.
-    logging.getLogger("aiokafka").setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    logging.getLogger(_CLIENT).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
 
 
 class _AccessFilter(logging.Filter):
@@ -104,20 +105,26 @@ class _AccessFilter(logging.Filter):
         return True
 
 
-class _OnceAMinute(logging.Filter):
-    """Lets the client library say one thing once a minute: without its broker it tries a hundred times a second."""
+class _BrieferClient(logging.Filter):
+    """Lets the client library say one thing once a minute, and an error of Kafka's in one line.
+
+    Without its broker it tries a hundred times a second, and tells some of it as if it were a fault of the program.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._said_s: dict[tuple[str, int], float] = {}  # by logger and line
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith("aiokafka"):
+        if not record.name.startswith(_CLIENT):
             return True
         said = record.name, record.lineno
         if record.created - self._said_s.get(said, -_REPEATED_S) < _REPEATED_S:
             return False
         self._said_s[said] = record.created
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and type(error).__module__.startswith(_CLIENT):
+            record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", None, None
         return True
 
 

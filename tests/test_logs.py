@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from service.logs import configure, hashed, safe_path
 
@@ -139,3 +140,16 @@ def test_the_client_library_says_one_thing_once_a_minute(stream: io.StringIO) ->
         log.error("ours")
     assert [line["message"] for line in lines(stream)].count("no broker") == 1
     assert [line["message"] for line in lines(stream)].count("ours") == 3
+
+
+def test_an_error_of_kafkas_is_one_line_of_the_client_and_any_other_keeps_its_traceback(stream: io.StringIO) -> None:
+    configure(stream=stream)
+    sender, coordinator = logging.getLogger("aiokafka.producer.sender"), logging.getLogger("aiokafka.consumer")
+    sender.error("Unexpected error in sender routine", exc_info=KafkaConnectionError("closed"))
+    coordinator.error("Unexpected %s", "error", exc_info=ValueError("a fault"))
+    log.error("ours", exc_info=KafkaConnectionError("closed"))
+    [theirs, fault, ours] = lines(stream)
+    assert theirs["message"] == "Unexpected error in sender routine: KafkaConnectionError: closed"
+    assert "exception" not in theirs
+    assert "ValueError: a fault" in fault["exception"]
+    assert "closed" in ours["exception"]
