@@ -140,7 +140,9 @@ class KafkaSettings(Section):
     poll_records: Count = Field(default=50_000, description="Most records of one turn")
     poll_wait_ms: Milliseconds = Field(default=200, description="Longest wait for records that are not there yet")
     turn_interval_ms: Milliseconds = Field(
-        default=200, description="Shortest time between two turns of a shard, unless many records wait"
+        default=200,
+        description="Shortest time between two turns of a shard, unless many records wait; more where the turns of all "
+        "shards would take more than a core",
     )
     fetch_bytes: Bytes = Field(default=64 << 20, description="Most bytes of one fetch from a broker")
     fetch_partition_bytes: Bytes = Field(default=8 << 20, description="Most bytes of one partition in a fetch")

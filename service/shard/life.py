@@ -71,7 +71,7 @@ class Shard:
         self._wake = asyncio.Event()
         self._leaving = self._drains = False
         self._leave_by_s = 0.0
-        self._looked_s = self._began_s = 0.0
+        self._looked_s = self._began_s = self._worked_s = 0.0
         self._state = new_state(terms.config)
         self._outbox = Outbox(partition, world, terms, self._renew, self._has_time)
         self._reports = Reports(partition, world, terms)
@@ -194,8 +194,9 @@ class Shard:
         self._enter(Stage.RUNNING)
         self._world.observer.shard_restored(self._world.clock.elapsed_s() - began_s)
         await self._ready(self)
-        while not self._leaving:
-            await self._round()
+        with self._world.pace.shared():
+            while not self._leaving:
+                await self._round()
         if self._drains:
             self._enter(Stage.DRAINING)
             await self._outbox.flush()
@@ -223,7 +224,8 @@ class Shard:
 
     async def _gather(self) -> None:
         """Put a small turn off for a moment: each costs something, however small, and more records may come."""
-        left_s = self._began_s + self._terms.turn_interval_s - self._world.clock.elapsed_s()
+        interval_s = self._world.pace.interval_s(self._terms.turn_interval_s)
+        left_s = self._began_s + interval_s - self._world.clock.elapsed_s()
         if left_s > 0 and not self._reports.waits:
             with suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
@@ -263,6 +265,9 @@ class Shard:
         if self._is_worthwhile:
             self._decode_ahead()
         turns = await self._work(lambda: self._step(taken.decoded.batch))
+        if len(taken.records) < self._terms.worthwhile_records and len(turns) == 1:
+            self._world.pace.note_small(self._worked_s)
+        self._worked_s = 0.0
         self._snapshots.note(len(taken.records))
         await self._say(turns, Poll(taken.records, taken.decoded.rejects, taken.decoded.ignored))
         self.display.show(self._state)
@@ -319,8 +324,9 @@ class Shard:
         await self._say(await self._work(closing), Poll())
 
     async def _work(self, work: Callable[[], _T]) -> _T:
-        async with self._world.working:
-            return await asyncio.to_thread(work)
+        done, seconds = await self._world.pace.work(work, self._world.clock)
+        self._worked_s += seconds
+        return done
 
     async def _say(self, turns: Sequence[Turn], poll: Poll) -> None:
         began_s = self._world.clock.elapsed_s()

@@ -14,6 +14,7 @@ from service.core.rules import Rulebook
 from service.core.state import Config, State
 from service.core.turn import Turn
 from service.ports import Log, Publisher, SnapshotStore
+from service.shard.pace import Pace
 from service.wire.decode import Intake
 from service.wire.topics import Topics
 
@@ -101,8 +102,7 @@ class World:
     observer: Observer
     # How many shards are brought back at once: each holds its snapshot's frames beside its state meanwhile.
     restoring: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
-    # How many of those that run decode or step at once: more would only take the processor from each other.
-    working: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass(frozen=True, slots=True)
