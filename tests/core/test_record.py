@@ -181,8 +181,8 @@ def test_what_was_said_of_somebody_is_found_before_and_after_a_restart_and_gone_
     apply_feedback(state, BOOK, pl.DataFrame(report))
     contact_day = state.episodes.contacts["day"][0]
     # Who was contacted before any record of theirs came is in no row yet.
-    usage = [Event(who, who, "usage.data", datetime.combine(contact_day, START.timetz()), {"bytes": 1}) for who in
-             ("other", "late")]  # fmt: skip
+    at = datetime.combine(contact_day, START.timetz())
+    usage = [Event(who, who, "usage.data", at, {"bytes": 1}) for who in ("other", "late")]
     step(state, BOOK, batch_of(usage))
     close_through(state, BOOK, to_day(contact_day), "clock")
     restarted = new_state(Config(keep_days=3))
