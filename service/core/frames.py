@@ -75,6 +75,7 @@ def meta(state: State) -> dict[str, Any]:
         "photo_month": state.config.photo_month,
         "photo_known": state.windows.photo_known,
         "incomplete": [[days, lost] for days, lost in sorted(state.windows.incomplete.items())],
+        "lost_days": sorted(state.windows.lost_days),
         "zone": state.config.zone,
         "held_bytes": state.nbytes + state.repeats.nbytes,
     }
@@ -110,6 +111,7 @@ def from_frames(
     state.panes.restore(panes, {int(name.removeprefix(_LOOSE_PREFIX)): frame for name, frame in loose.items()})
     state.cursor, state.feedback_cursor = told["cursor"], told["feedback_cursor"]
     state.closed_day = told["closed_day"]
+    state.windows.lost_days = set(told["lost_days"])
     state.windows.incomplete = {days: lost for days, lost in told["incomplete"] if days in config.windows_days}
     _sum_what_is_new(state, told)
     state.watermark.us = told["watermark_us"]

@@ -18,7 +18,7 @@ from service.core.selecting import select
 from service.core.state import DEFAULT_WINDOWS_DAYS, State
 
 _QUARTER_DAYS = 90
-_WINDOW = re.compile(rf"(?:{'|'.join(MEASURES)})_(\d+)d(?:_(?:baseline|drop)(?:_last_year)?)?")
+_WINDOW = re.compile(rf"(?:{'|'.join((*MEASURES, 'active_days'))})_(\d+)d(?:_(?:baseline|drop)(?:_last_year)?)?")
 
 
 class Signal(NamedTuple):
@@ -65,10 +65,12 @@ class View:
             own: np.ndarray = attributes[name][self.rows]
             return own
         if name.startswith(_ACTIVE):
-            return self.state.activity.days(int(name.removeprefix(_ACTIVE).removesuffix("d")), self.rows)
-        if not windows.is_known(name, self.state.closed_day or 0):
-            return pl.Series([None], dtype=pl.Int64).new_from_index(0, self.rows.size)
-        return windows.take(name, self.rows)
+            days = int(name.removeprefix(_ACTIVE).removesuffix("d"))
+            return self._nothing() if days in windows.incomplete else self.state.activity.days(days, self.rows)
+        return windows.take(name, self.rows) if windows.is_known(name, self.state.closed_day or 0) else self._nothing()
+
+    def _nothing(self) -> pl.Series:
+        return pl.Series([None], dtype=pl.Int64).new_from_index(0, self.rows.size)
 
 
 def _known_day(name: str) -> pl.Expr:

@@ -108,6 +108,7 @@ def _moved(state: State, day: int, aside: Aside) -> Iterator[np.ndarray]:
     state.windows.mend(day, state.panes)
     state.repeats.forget(day)
     state.panes.forget(day - state.windows.reach_days)
+    state.windows.forget(day - state.windows.reach_days)
 
 
 def _slices_of_rows(state: State) -> Iterator[np.ndarray]:

@@ -5,7 +5,7 @@ closed day D, window of w days:     D-3w+1 ......... D-w | D-w+1 ... D
 A year ago is 364 days, so that weekdays meet weekdays. The photo is a calendar month that stands still.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,7 +59,8 @@ class Windows:
         self, lengths_days: Sequence[int], *, year_on_year: bool = False, photo_month: int | None = None
     ) -> None:
         self.lengths_days = tuple(lengths_days)
-        self.incomplete: dict[int, int] = {}  # window -> a day whose usage is lost, so that its sums are not known
+        self.incomplete: dict[int, int] = {}  # window -> its last day that is lost, so that its sums are not known
+        self.lost_days: set[int] = set()  # closed days whose usage can be read but lacks some that had counted
         self.photo_month = photo_month
         self.photo_days = range(0) if photo_month is None else month_days(photo_month)
         self.photo_known = False
@@ -134,9 +135,7 @@ class Windows:
                 totals[turning] = panes.total(turning)
             except DamagedError:
                 totals[turning] = pl.DataFrame(schema=PANE)
-                touched = {span.window_days for span in self._spans if day - turning in {span.first, span.last}}
-                for days in touched:
-                    self.incomplete[days] = max(turning, self.incomplete.get(days, turning))
+                self._mark(turning, (span for span in self._spans if day - turning in {span.first, span.last}))
         return Moves(day, totals)
 
     def close(self, moves: Moves, first: int, last: int) -> None:
@@ -158,10 +157,15 @@ class Windows:
     # What is not there yet, or no more
 
     def lose(self, day: int, closed_day: int) -> None:
-        """Hold for incomplete what contains a closed day, some usage of which is not known."""
-        for span in self._spans:
-            if closed_day - day < span.last:
-                self.incomplete[span.window_days] = max(day, self.incomplete.get(span.window_days, day))
+        """Hold for unknown, now and when it is summed anew, what contains a closed day that lacks usage."""
+        self.lost_days.add(day)
+        self._mark(day, (span for span in self._spans if closed_day - day < span.last))
+        if day in self.photo_days:
+            self.photo_known = False
+
+    def _mark(self, lost: int, spans: Iterable[Span]) -> None:
+        for days in {span.window_days for span in spans}:
+            self.incomplete[days] = max(lost, self.incomplete.get(days, lost))
 
     def mend(self, day: int, panes: Panes) -> None:
         """Sum again, as of the close of `day`, the windows whose lost day lies behind them."""
@@ -177,9 +181,9 @@ class Windows:
                 continue
             for sums in self._sums.values():
                 sums.clear(line)
-            for day, total in _readable(panes, range(closed_day - span.last + 1, closed_day - span.first + 1)):
+            for day, total in self._readable(panes, range(closed_day - span.last + 1, closed_day - span.first + 1)):
                 if total is None:
-                    self.incomplete[days] = day
+                    self._mark(day, [span])
                 else:
                     _add(self._sums, line, total, 1)
 
@@ -190,11 +194,22 @@ class Windows:
         taken = range(self.photo_days.start, min(self.photo_days.stop, closed_day + 1))
         kept = panes.days
         self.photo_known = not taken or (bool(kept) and kept[0] <= taken[0])
-        for _, total in _readable(panes, taken):
+        for _, total in self._readable(panes, taken):
             if total is None:
                 self.photo_known = False
             else:
                 _add(self._photo, 0, total, 1)
+
+    def forget(self, before: int) -> None:
+        """Nothing is asked any more of days earlier than `before`."""
+        self.lost_days = {day for day in self.lost_days if day >= before}
+
+    def _readable(self, panes: Panes, days: range) -> Iterator[tuple[int, pl.DataFrame | None]]:
+        for day in days:
+            try:
+                yield day, None if day in self.lost_days else panes.total(day)
+            except DamagedError:
+                yield day, None
 
     # As columns
 
@@ -208,14 +223,6 @@ class Windows:
         for name in self._places.keys() & set(frame.columns):
             sums, line = self._places[name]
             sums.fill(line, frame[name].to_numpy())
-
-
-def _readable(panes: Panes, days: range) -> Iterator[tuple[int, pl.DataFrame | None]]:
-    for day in days:
-        try:
-            yield day, panes.total(day)
-        except DamagedError:
-            yield day, None
 
 
 def _add(sums: Mapping[str, Sums], line: int, piece: pl.DataFrame, sign: int) -> None:

@@ -26,7 +26,7 @@ from service.wire.partitioning import partitions_of
 _ALL = 2**63 - 1
 _TEXT = "text/"
 _AFRESH = {"cursor": 0, "feedback_cursor": 0, "writer_epoch": 0, "claims": []}
-_MERGED = ("taken_us", "watermark_us", "incomplete", "known", "photo_known", "held_bytes")
+_MERGED = ("taken_us", "watermark_us", "incomplete", "lost_days", "known", "photo_known", "held_bytes")
 _LEFT = ("rulebook",)  # what is carried depends on no rule
 
 
@@ -149,12 +149,15 @@ def _told(sources: Sequence[_Source]) -> dict[str, Any]:
     photographed = all(manifest.get("photo_known", False) for manifest in manifests)
     # The least watermark is one that every shard believed in; events of the new topic move it on.
     told |= {**_AFRESH, "known": known, "photo_known": photographed, "watermark_us": min(marks, default=None)}
-    lost: dict[int, int] = {}
+    incomplete: dict[int, int] = {}
     for manifest in manifests:
         for days, day in manifest.get("incomplete", []):
-            lost[days] = max(day, lost.get(days, day))
-    taken = max(int(manifest.get("taken_us", 0)) for manifest in manifests)
-    return told | {"taken_us": taken, "incomplete": [[days, day] for days, day in sorted(lost.items())]}
+            incomplete[days] = max(day, incomplete.get(days, day))
+    return told | {
+        "taken_us": max(int(manifest.get("taken_us", 0)) for manifest in manifests),
+        "incomplete": [[days, day] for days, day in sorted(incomplete.items())],
+        "lost_days": sorted({day for manifest in manifests for day in manifest.get("lost_days", [])}),
+    }
 
 
 def _frames(taken: Sequence[_Taken]) -> dict[str, pl.DataFrame]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-FORMAT = 3
+FORMAT = 4
 
 
 class UnusableError(Exception):

@@ -1,10 +1,11 @@
 """Usage that lies in a store: exact when it is read again, and no figure where it cannot be."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from service.core.calendar import to_date, to_day
+from service.core.calendar import month_number, to_date, to_day
 from service.core.record import describe
 from service.core.rules import Rulebook
 from service.core.signals import View, columns
@@ -35,7 +36,7 @@ def lived(config: Config, days: int) -> State:
     return state
 
 
-def without(state: State, named: str) -> State:
+def without(state: State, named: str, config: Config = SHORT) -> State:
     """A state as who starts from its store has it, where some pieces are damaged."""
     store = kept(state)
     harmed = [piece for name, piece in store.pieces.items() if name.startswith(named)]
@@ -43,7 +44,7 @@ def without(state: State, named: str) -> State:
     for piece in harmed:
         assert isinstance(piece, StoredPane | StoredRun)
         piece.damaged = True
-    return store.taken_up(SHORT)
+    return store.taken_up(config)
 
 
 def expected(config: Config, as_of: date) -> dict[tuple[str, str], int]:
@@ -135,3 +136,37 @@ def test_windows_that_lack_what_had_counted_before_a_restart_are_unknown_until_i
     # Day 16 leaves what two days are compared with at the close of day 22, and what five are at that of day 31.
     assert [day for day, (two, _) in known.items() if not two] == list(range(20, 23))
     assert [day for day, (_, five) in known.items() if not five] == list(range(20, 32))
+
+
+def test_what_a_day_lacks_stays_unknown_under_other_settings_and_in_a_photo() -> None:
+    first = to_day(START.date())
+    photographed = replace(SHORT, photo_month=month_number("2024-01"))
+    state = without(lived(photographed, DAYS), f"repeats/{first + DAYS - 3}.", photographed)
+    late = Event("late", "a", "usage.data", START + timedelta(days=DAYS - 3), {"bytes": 7})
+    retrace(state, batch_of([late], 2 * DAYS), {})
+    rows, names = np.array([0], np.int32), ["data_2d", "data_5d", "active_days_5d", "data_5d_baseline_photo"]
+    assert columns(View(state, rows), names).row(0)[:3] == (None, None, None)
+    # Every day of the month is closed; only the last of all that is kept lacks anything.
+    assert columns(View(state, rows), names).row(0)[3] is not None
+    for config in (
+        replace(SHORT, windows_days=(2, 9)),
+        SHORT,
+        replace(photographed, photo_month=month_number("2024-02")),
+    ):
+        state = kept(state).taken_up(config)
+        asked = [f"data_{days}d" for days in config.windows_days]
+        assert set(columns(View(state, rows), asked).row(0)) == {None}
+    assert not state.windows.photo_known
+
+
+def test_a_photo_that_lacks_what_had_counted_is_unknown() -> None:
+    first = to_day(START.date())
+    photographed = replace(SHORT, photo_month=month_number("2024-01"))
+    before = lived(photographed, 33)
+    assert before.windows.photo_known
+    state = without(before, f"repeats/{first + 29}.", photographed)
+    retrace(state, batch_of([Event("late", "a", "usage.data", START + timedelta(days=29), {"bytes": 7})], 66), {})
+    assert not state.windows.photo_known
+    for config in (SHORT, photographed):
+        state = kept(state).taken_up(config)
+    assert not state.windows.photo_known

@@ -98,7 +98,8 @@ def two(folder: Path, *shards: Snapshot) -> Store:
 
 
 def test_history_that_lies_in_the_store_goes_along(tmp_path: Path) -> None:
-    source = two(tmp_path, shard(["a", "b"], incomplete=[[30, 7]]), shard(["c", "d"], incomplete=[[30, 9], [60, 1]]))
+    one = shard(["a", "b"], incomplete=[[30, 7]], lost_days=[7])
+    source = two(tmp_path, one, shard(["c", "d"], incomplete=[[30, 9], [60, 1]], lost_days=[1, 7, 9]))
     target = store_in(tmp_path / "target", 1)
     assert dict(reshard(source, [0, 1], target, Intake(1, "crc32"), CONFIG)) == {0: 4}
     found = target.newest(0, 0)
@@ -107,8 +108,8 @@ def test_history_that_lies_in_the_store_goes_along(tmp_path: Path) -> None:
     piece = found.pieces["15800.0"]
     assert not isinstance(piece, pl.DataFrame)
     assert piece.read().rows() == [(row, *[amount] * len(MEASURES)) for row, amount in enumerate((0, 10, 0, 10))]
-    told = (found.manifest["cursor"], found.manifest["claims"], found.manifest["incomplete"])
-    assert told == (0, [], [[30, 9], [60, 1]])
+    told = [found.manifest[key] for key in ("cursor", "claims", "incomplete", "lost_days")]
+    assert told == [0, [], [[30, 9], [60, 1]], [1, 7, 9]]
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_one_of_another_format_partition_count_or_zone_is_passed_over(
     told = json.loads(Files(place).get(manifest)) | {"format": 99}
     Files(place).put(manifest, json.dumps(told).encode())
     assert cursor_of(store.newest(AT, FAR)) == 5
-    assert "it has format 99, this release reads 3" in caplog.text
+    assert "it has format 99, this release reads 4" in caplog.text
 
 
 def test_a_folder_moved_to_another_shard_or_cursor_is_passed_over(tmp_path: Path) -> None:
