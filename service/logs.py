@@ -1,10 +1,12 @@
 """The service's own log: one line per happening, without personal data."""
 
+import asyncio
+import contextlib
 import hashlib
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
@@ -36,6 +38,7 @@ _PATH_WORDS = frozenset(
 )
 _REPEATED_S = 60.0
 _CLIENT = "aiokafka"
+_OF_THE_WIRE = (OSError, EOFError, asyncio.CancelledError)  # what a lost broker gives
 _PROBES = ("/livez", "/readyz", "/metrics")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {10: "\\n", 13: "\\r", 9: "\\t"}
@@ -123,9 +126,28 @@ class _BrieferClient(logging.Filter):
             return False
         self._said_s[said] = record.created
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None and type(error).__module__.startswith(_CLIENT):
-            record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", None, None
+        if error is not None and _is_kafkas(error) and all(map(_is_of_a_lost_broker, _causes(error))):
+            with contextlib.suppress(
+                TypeError, ValueError, KeyError
+            ):  # a message that cannot be made is the handler's affair
+                record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", None, None
         return True
+
+
+def _is_kafkas(error: BaseException) -> bool:
+    return type(error).__module__.startswith(_CLIENT)
+
+
+def _is_of_a_lost_broker(error: BaseException) -> bool:
+    return _is_kafkas(error) or isinstance(error, _OF_THE_WIRE)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """What an error came from, the nearest first."""
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 class _JsonFormatter(logging.Formatter):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from service.logs import configure, hashed, safe_path
 
@@ -146,10 +146,25 @@ def test_an_error_of_kafkas_is_one_line_of_the_client_and_any_other_keeps_its_tr
     configure(stream=stream)
     sender, coordinator = logging.getLogger("aiokafka.producer.sender"), logging.getLogger("aiokafka.consumer")
     sender.error("Unexpected error in sender routine", exc_info=KafkaConnectionError("closed"))
+    sender.error("Lost", exc_info=because(KafkaConnectionError("closed"), ConnectionResetError(104, "reset")))
     coordinator.error("Unexpected %s", "error", exc_info=ValueError("a fault"))
+    coordinator.error("Wrapped", exc_info=because(KafkaError("of a worker"), ZeroDivisionError("a fault")))
     log.error("ours", exc_info=KafkaConnectionError("closed"))
-    [theirs, fault, ours] = lines(stream)
+    theirs, wire, *others = lines(stream)
     assert theirs["message"] == "Unexpected error in sender routine: KafkaConnectionError: closed"
-    assert "exception" not in theirs
-    assert "ValueError: a fault" in fault["exception"]
-    assert "closed" in ours["exception"]
+    assert wire["message"] == "Lost: KafkaConnectionError: closed"
+    assert not {"exception"} & {*theirs, *wire}
+    assert all(told in line["exception"] for line, told in zip(others, ("a fault", "a fault", "closed"), strict=True))
+
+
+def because(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def test_a_message_that_cannot_be_made_does_not_fell_the_client(
+    stream: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(stream=stream)
+    logging.getLogger("aiokafka.consumer").error("bad %d", "x", exc_info=KafkaConnectionError("closed"))
+    assert "Logging error" in capsys.readouterr().err

@@ -55,10 +55,13 @@ def contributions(frames: Mapping[str, pl.DataFrame]) -> dict[int, pl.DataFrame]
     whole = pl.DataFrame({"row": rows[first], **sums}, schema=PANE)
     told, starts = np.unique(days[first], return_index=True)
     ends = [*starts[1:].tolist(), whole.height]
-    return {
-        day: whole.slice(start, end - start)
-        for day, start, end in zip(told.tolist(), starts.tolist(), ends, strict=True)
-    }
+    return {day: _part(whole, start, end) for day, start, end in zip(told.tolist(), starts.tolist(), ends, strict=True)}
+
+
+def _part(whole: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
+    """Lines of a frame, copied where they are few: they may outlive it by days, and a slice would hold all of it."""
+    is_most = 2 * (end - start) > whole.height
+    return whole.slice(start, end - start) if is_most else whole[np.arange(start, end, dtype=np.uint32)]
 
 
 def _amounts(parts: list[pl.DataFrame], measure: str) -> np.ndarray:

@@ -40,6 +40,7 @@ class _Taken:
 
     records: Records
     decoded: Decoded
+    seconds: float  # that decoding took
 
 
 class Shard:
@@ -71,7 +72,7 @@ class Shard:
         self._wake = asyncio.Event()
         self._leaving = self._drains = False
         self._leave_by_s = 0.0
-        self._looked_s = self._began_s = self._worked_s = 0.0
+        self._looked_s = self._began_s = 0.0
         self._state = new_state(terms.config)
         self._outbox = Outbox(partition, world, terms, self._renew, self._has_time)
         self._reports = Reports(partition, world, terms)
@@ -153,7 +154,7 @@ class Shard:
                 _LOG.error("shard %d does not run: %s", self.partition, self.trouble)
             except Exception as error:  # noqa: BLE001 - a fall of one shard must not end the others
                 self.trouble = f"{type(error).__name__}: {error}"
-                log = _LOG.warning if isinstance(error, Lost) else _LOG.exception
+                log = _LOG.warning if isinstance(error, Lost | OSError) else _LOG.exception
                 log("shard %d falls: %s", self.partition, self.trouble)
             finally:
                 self.display.hide()
@@ -248,7 +249,7 @@ class Shard:
             self._ahead = asyncio.create_task(self._decode(*self._usage.take(self._terms.turn_records)))
 
     async def _decode(self, records: Records, end: int) -> _Taken:
-        return _Taken(records, await self._work(lambda: decode(records, self._terms.intake, end)))
+        return _Taken(records, *await self._work(lambda: decode(records, self._terms.intake, end)))
 
     async def _forget_ahead(self) -> None:
         """What was taken and not stepped is read again by whoever owns the shard next."""
@@ -264,10 +265,9 @@ class Shard:
         # Little is better left to grow while the step runs: each turn costs something, however small.
         if self._is_worthwhile:
             self._decode_ahead()
-        turns = await self._work(lambda: self._step(taken.decoded.batch))
+        turns, seconds = await self._work(lambda: self._step(taken.decoded.batch))
         if len(taken.records) < self._terms.worthwhile_records and len(turns) == 1:
-            self._world.pace.note_small(self._worked_s)
-        self._worked_s = 0.0
+            self._world.pace.note_small(taken.seconds + seconds)
         self._snapshots.note(len(taken.records))
         await self._say(turns, Poll(taken.records, taken.decoded.rejects, taken.decoded.ignored))
         self.display.show(self._state)
@@ -321,12 +321,11 @@ class Shard:
             with self.display.stepping() as aside:
                 return close_through(self._state, self._terms.rulebook, day, "clock", self._in_time(aside))
 
-        await self._say(await self._work(closing), Poll())
+        turns, _ = await self._work(closing)
+        await self._say(turns, Poll())
 
-    async def _work(self, work: Callable[[], _T]) -> _T:
-        done, seconds = await self._world.pace.work(work, self._world.clock)
-        self._worked_s += seconds
-        return done
+    async def _work(self, work: Callable[[], _T]) -> tuple[_T, float]:
+        return await self._world.pace.work(work, self._world.clock)
 
     async def _say(self, turns: Sequence[Turn], poll: Poll) -> None:
         began_s = self._world.clock.elapsed_s()

@@ -37,8 +37,8 @@ class FiledPiece:
             data = self._files.get(self.path)
         except FileNotFoundError as error:
             shard = self.path.partition("/")[0]
-            if not self._files.list(shard):  # a folder that is not mounted holds nothing at all
-                raise OSError(f"{self._files.place} holds nothing of {shard}: it may not be mounted") from error
+            if not self._files.list(shard):
+                raise gone(self._files, shard) from error
             raise DamagedError(f"{self.path} is missing") from error
         if not self.entry.is_of(data):
             raise DamagedError(f"{self.path} is damaged")
@@ -120,6 +120,11 @@ class StoredRun(FiledPiece):
             return self._run
         self._run = self._copies.open_run(self.path, self.entry.rows)
         return self._run or self._copies.make_run(self.path, self.verified())
+
+
+def gone(files: Files, shard: str) -> OSError:
+    """Damage leaves something of a shard, a folder that is not mounted nothing at all."""
+    return OSError(f"{files.place} holds nothing of {shard}: it may not be mounted")
 
 
 def kind_of(name: str) -> type[StoredPane | StoredRun]:

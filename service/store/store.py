@@ -25,7 +25,7 @@ from service.ports import Snapshot
 from service.store.copies import Copies
 from service.store.files import File, Files
 from service.store.manifest import Entry, Manifest, UnusableError, checksum, read_manifest, write_manifest
-from service.store.pieces import FiledPiece, StoredPane, StoredRun, encode, kind_of
+from service.store.pieces import FiledPiece, StoredPane, StoredRun, encode, gone, kind_of
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Store:
         self._partitions = partitions
         self._keep = keep
         self._terms = terms or {}
+        self._seen: set[int] = set()  # partitions of which something lay here
 
     def is_empty(self) -> bool:
         """Whether no shard has a snapshot, be it usable or not. Raises: OSError."""
@@ -111,7 +112,16 @@ class Store:
 
     def names(self, partition: int) -> list[str]:
         """Names of a shard's snapshots, usable or not, newest first. Raises: OSError."""
-        return _names(self._files.list(shard_of(partition)))
+        return _names(self._list(partition))
+
+    def _list(self, partition: int) -> list[File]:
+        """A shard's files. Raises: OSError where there are none any more: else a new beginning would hide the rest."""
+        files = self._files.list(shard_of(partition))
+        if files:
+            self._seen.add(partition)
+        elif partition in self._seen:
+            raise gone(self._files, shard_of(partition))
+        return files
 
     def load(self, partition: int, name: str) -> Snapshot:
         """A snapshot by its name, its frames read and verified, its pieces not. Raises: UnusableError, OSError."""
@@ -131,7 +141,7 @@ class Store:
 
         Nothing where a snapshot has a later writer than `newest`. Returns: files removed. Raises: OSError.
         """
-        files = self._files.list(shard_of(partition))
+        files = self._list(partition)
         readable = self._readable(partition, _names(files))
         counted = [name for name in readable if newest is None or name <= newest]
         if not counted:
@@ -166,7 +176,7 @@ class Store:
 
     def _next_name(self, partition: int, cursor: int) -> str:
         # A day closed by the clock leaves the cursor where it is, and is worth a snapshot all the same.
-        folders = {file.path.split("/")[1] for file in self._files.list(shard_of(partition))}
+        folders = {file.path.split("/")[1] for file in self._list(partition)}
         same = [int(name[21:27]) for name in folders if _NAME.fullmatch(name) and int(name[:20]) == cursor]
         return f"{cursor:020d}.{max(same, default=0) + 1:06d}-{secrets.token_hex(3)}"
 

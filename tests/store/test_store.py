@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,12 +174,17 @@ def test_damage_to_a_pane_is_told_when_it_is_read_and_harms_no_other(
 
 def test_a_place_that_holds_nothing_any_more_is_away_and_not_damaged(place: str, tmp_path: Path) -> None:
     store_at(place, tmp_path).save(AT, snapshot(5))
-    found = store_at(place, tmp_path / "another machine").newest(AT, FAR)
+    store = store_at(place, tmp_path / "another machine")
+    found = store.newest(AT, FAR)
     assert found is not None
     Files(place).delete(paths(place))
-    for piece in found.pieces.values():
+    asking: list[Callable[[], object]] = [partial(read, piece) for piece in found.pieces.values()]
+    asking += [lambda: store.newest(AT, FAR), lambda: store.save(AT, Snapshot(found.manifest, found.frames))]
+    for ask in asking:
         with pytest.raises(OSError, match="holds nothing of shard-00003: it may not be mounted"):
-            read(piece)
+            ask()
+    assert not paths(place)
+    assert store.newest(2, FAR) is None
 
 
 def test_one_of_another_format_partition_count_or_zone_is_passed_over(
