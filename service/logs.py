@@ -33,6 +33,8 @@ _PATH_WORDS = frozenset(
         "asyncapi.json",
         "console",
         "static",
+        "internal",
+        "ask",
         "favicon.ico",
     )
 )

@@ -283,6 +283,26 @@ class HttpSettings(Section):
 
     host: Host = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all")
     port: int = Field(default=8080, ge=0, le=65_535, description="Port to listen on; 0 for any free one")
+    worker_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="A second port, of this process alone (0: any free one), where several share the first; "
+        "`run --workers` gives each worker its own",
+    )
+    advertised: str = Field(
+        default="",
+        pattern=r"^(https?://[^/\s]+)?$",
+        description="Where other replicas reach this one, such as http://10.0.0.7:8080; empty: the address that it "
+        "listens on, or the machine's where it listens on all",
+    )
+    peer_token: SecretStr | None = Field(
+        default=None,
+        description="Secret that all replicas share; without it they answer only for the shards that they have",
+    )
+    peer_wait_ms: Milliseconds = Field(
+        default=1_000, description="How long an answer waits for another replica before it goes without"
+    )
     acknowledge_wait_ms: Milliseconds = Field(
         default=2_000, description="How long an acknowledgement waits for its shard before it answers 202"
     )

@@ -12,6 +12,8 @@ from service.shard import Shard, Stage, Terms, World
 from service.worker.desk import Sender, ShardDesk
 from service.worker.intake import Intake
 from service.worker.memory import is_nearly_full, needed_bytes, plan, read_limit, read_resident
+from service.worker.questions import Elsewhere, nowhere
+from service.worker.shelf import Shelf
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 2.0
@@ -28,9 +30,14 @@ class _Place:
 
 
 class Worker:
-    """All shards of one process. `desk` answers for them from any thread."""
+    """All shards of one process.
 
-    def __init__(self, world: World, terms: Terms, intake: Intake, sender: Sender) -> None:
+    `shelf` answers for them, and `desk` for all shards by asking `elsewhere` for the others; both from any thread.
+    """
+
+    def __init__(
+        self, world: World, terms: Terms, intake: Intake, sender: Sender, elsewhere: Elsewhere = nowhere
+    ) -> None:
         self._world = world
         self._terms = terms
         self._intake = intake
@@ -46,7 +53,8 @@ class Worker:
         self._refused: tuple[int, ...] = ()  # partitions of ours that do not fit into memory
         self._memory_bytes = read_limit(terms.memory_bytes)
         self._is_full = False
-        self.desk = ShardDesk(terms, self._shards, self.readiness, sender, world.clock)
+        self.shelf = Shelf(terms, self._shards, elsewhere)
+        self.desk = ShardDesk(terms, self.shelf, self.readiness, sender, world.clock)
 
     async def run(self) -> None:
         """Join the group and live until `stop`; a broker that is lost is waited for."""
@@ -90,6 +98,10 @@ class Worker:
         left_s = stop_by_s - self._world.clock.elapsed_s()
         await self._wait(self._ended, max(left_s, _GOODBYE_S))
         await self._wait_for(self._intake.stop(), max(left_s, _GOODBYE_S))
+
+    def running(self) -> list[int]:
+        """Partitions whose shards run here."""
+        return [partition for partition, shard in self._shards().items() if shard.stage is Stage.RUNNING]
 
     def readiness(self) -> Mapping[str, Any]:
         """See ports.Desk."""
