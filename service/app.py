@@ -66,12 +66,17 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A service that runs: where it listens, what it has counted, and its worker."""
+    """A service that runs: where it listens (last: alone), what it has counted, and its worker."""
 
-    address: str
+    addresses: tuple[str, ...]
     summary: Summary
     worker: Worker
     task: asyncio.Task[None]
+
+    @property
+    def address(self) -> str:
+        """Where everybody finds it."""
+        return self.addresses[0]
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait until something that the summary tells is so, or the service has ended."""
@@ -193,7 +198,7 @@ async def running(given: Given) -> AsyncIterator[Running]:
         stack.push_async_callback(asyncio.to_thread, server.stop, _HTTP_S)
         task = asyncio.create_task(worker.run())
         stack.push_async_callback(_stop, worker, task, server)
-        service = Running(url_of(*addresses[0]), summary, worker, task)
+        service = Running(tuple(url_of(*one) for one in addresses), summary, worker, task)
         own = advertised(settings.http, *addresses[-1])
         for beside in (_look_around(settings, service), directory.run(own, worker.running)):
             stack.callback(asyncio.create_task(beside).cancel)
