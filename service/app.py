@@ -163,7 +163,7 @@ def specs_of(settings: Settings) -> tuple[TopicSpec, ...]:
     """The topics that these settings ask for."""
     horizon_days = _longest_horizon(settings)
     # Input outlives the late horizon and the oldest snapshot by a week in which somebody can notice.
-    return Topics(settings.topics.prefix).specs(settings.topics.partitions, horizon_days + 7)
+    return Topics(settings.topics.prefix).specs(settings.topics.partitions, horizon_days + 7, horizon_days)
 
 
 @contextlib.asynccontextmanager
