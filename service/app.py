@@ -300,6 +300,7 @@ def _terms(given: Given, topics: Topics) -> Terms:
         turn_interval_s=settings.kafka.turn_interval_ms / 1000,
         mirror_interval_s=settings.kafka.mirror_interval_ms / 1000,
         accept_gaps=settings.kafka.accept_gaps,
+        stall_s=float(settings.kafka.stall_s),
         snapshot_records=settings.snapshots.every_records,
         snapshot_interval_s=settings.snapshots.every_minutes * 60.0,
         memory_bytes=settings.memory.limit_mb << 20 or None,

@@ -69,6 +69,7 @@ CATALOGUE = (
     _gauge("snapshot_timestamp_seconds", "When a shard's newest snapshot was written.", "partition"),
     _timing("restore", "Time to restore one shard, until it is running.", buckets=_SLOW_S),
     _gauge("broker_connected", "One while the broker answers, else zero."),
+    _counter("consumer_restarts", "Times that the group was joined anew because partitions with records gave none."),
     _counter("http_requests", "HTTP requests by route template, never by path.", "route", "method", "status"),
     _timing("http_request", "Time until an HTTP answer begins.", "route", "method"),
     _gauge("stream_clients", "Clients connected to the live stream of warnings."),

@@ -184,6 +184,10 @@ class Metrics:
         """Whether the broker answers."""
         self._set("broker_connected", int(connected))
 
+    def consumer_restarted(self) -> None:
+        """The group was joined anew, for shards were fed nothing."""
+        self._count("consumer_restarts", 1)
+
     def rulebook_loaded(self, rulebook_hash: str, rules: Iterable[Judged]) -> None:
         """Another rulebook judges; its rules' counters start at zero, so that a first warning is an increase."""
         self._gauges["churn_rulebook_info"].clear()

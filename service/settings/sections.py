@@ -137,6 +137,10 @@ class KafkaSettings(Section):
         "by default 900000",
     )
     retry_backoff_ms: Milliseconds = Field(default=20, description="Wait before a request is tried again")
+    stall_s: Count = Field(
+        default=60,
+        description="Seconds without any record, though there are more, after which a worker joins the group anew",
+    )
     poll_records: Count = Field(default=50_000, description="Most records of one turn")
     poll_wait_ms: Milliseconds = Field(default=200, description="Longest wait for records that are not there yet")
     turn_interval_ms: Milliseconds = Field(

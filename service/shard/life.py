@@ -17,7 +17,7 @@ from service.core.step import close_through, resume, step
 from service.core.turn import Turn
 from service.ports import Ends, Fenced, Lost, Publisher, Record, Records, Truncated
 from service.shard.display import Display
-from service.shard.inbox import Lane
+from service.shard.inbox import Lane, Place
 from service.shard.outbox import CutShort, Outbox, Poll
 from service.shard.reports import Reports
 from service.shard.restore import restore
@@ -72,6 +72,7 @@ class Shard:
         self._wake = asyncio.Event()
         self._leaving = self._drains = False
         self._leave_by_s = 0.0
+        self._end = 0  # of the usage that could be taken, when we last looked
         self._looked_s = self._began_s = 0.0
         self._state = new_state(terms.config)
         self._outbox = Outbox(partition, world, terms, self._renew, self._has_time)
@@ -93,6 +94,13 @@ class Shard:
         return (
             self.stage is Stage.RUNNING and self._gap is None and len(self._usage) < most and len(self._feedback) < most
         )
+
+    @property
+    def place(self) -> Place | None:
+        """How far it has come; None while it takes nothing."""
+        if self.stage is not Stage.RUNNING or self._gap is not None:
+            return None
+        return Place(self._usage.end, self._state.cursor, self._end)
 
     @property
     def is_leaving(self) -> bool:
@@ -297,6 +305,7 @@ class Shard:
             ends = await self._world.log.ends(self._terms.topics.usage, self.partition)
         except Lost:
             return  # what is in state stays; the broker is waited for
+        self._end = ends.last_stable
         self._world.observer.shard_moved(self.partition, self._state.cursor, ends.high_watermark)
         self._world.observer.shard_measured(self.partition, self._state)
         day = self._day_due(ends) if self._terms.wall else None

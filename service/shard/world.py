@@ -85,6 +85,9 @@ class Observer(Protocol):
     def broker_answers(self, *, connected: bool) -> None:
         """Whether the broker answers."""
 
+    def consumer_restarted(self) -> None:
+        """The group was joined anew, for shards were fed nothing."""
+
 
 def growing(first_s: float, attempt: int, most_s: float) -> float:
     """Seconds to wait before another attempt: `first_s` after the first, each time twice as long, `most_s` at most."""
@@ -123,6 +126,7 @@ class Terms:
     accept_gaps: bool = False  # whether to go on where records were deleted before they were read
     back_off_s: float = 0.5
     most_back_off_s: float = 15.0
+    stall_s: float = 60.0  # without a record, though there are more, until the group is joined anew
     memory_bytes: int | None = None  # what the process may take; None: what the machine gives it
 
     @property

@@ -118,3 +118,7 @@ class Summary:
     def broker_answers(self, *, connected: bool) -> None:
         """See Observer."""
         self._next.broker_answers(connected=connected)
+
+    def consumer_restarted(self) -> None:
+        """See Observer."""
+        self._next.consumer_restarted()

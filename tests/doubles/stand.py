@@ -63,7 +63,7 @@ class Witness:
         self.turns: list[Turn] = []
         self.taken: list[tuple[int, int, dict[str, int], dict[str, int]]] = []
         self.saved: list[tuple[int, float, int, int]] = []
-        self.failed = self.restored = 0
+        self.failed = self.restored = self.restarts = 0
         self.took_s = 0.0
         self.connected: bool | None = None
 
@@ -109,6 +109,9 @@ class Witness:
 
     def broker_answers(self, *, connected: bool) -> None:
         self.connected = connected
+
+    def consumer_restarted(self) -> None:
+        self.restarts += 1
 
 
 class Stand:

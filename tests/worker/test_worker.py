@@ -28,8 +28,8 @@ def worker_on(stand: Stand, world: World | None = None) -> Worker:
 
 
 @asynccontextmanager
-async def working(stand: Stand, world: World | None = None) -> AsyncIterator[Worker]:
-    worker = worker_on(stand, world)
+async def working(stand: Stand, world: World | None = None, worker: Worker | None = None) -> AsyncIterator[Worker]:
+    worker = worker or worker_on(stand, world)
     task = asyncio.create_task(worker.run())
     try:
         yield worker
