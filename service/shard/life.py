@@ -20,7 +20,7 @@ from service.shard.display import Display
 from service.shard.inbox import Lane, Place
 from service.shard.outbox import CutShort, Outbox, Poll
 from service.shard.reports import Reports
-from service.shard.restore import restore
+from service.shard.restore import Way, restore
 from service.shard.snapshots import Snapshots
 from service.shard.world import Stage, Terms, World, growing
 from service.wire.decode import Decoded, decode
@@ -62,6 +62,7 @@ class Shard:
         self.stage = Stage.ASSIGNED
         self.display = Display(partition, terms.rulebook)
         self.trouble: str | None = None  # why it does not run, for people
+        self._way = Way(world.clock)
         self._world = world
         self._terms = terms
         self._still_ours = still_ours
@@ -94,6 +95,11 @@ class Shard:
         return (
             self.stage is Stage.RUNNING and self._gap is None and len(self._usage) < most and len(self._feedback) < most
         )
+
+    @property
+    def waits_for(self) -> str | None:
+        """Why it does not run yet, for people, as far as there is anything to say."""
+        return self.trouble or (self._way.sentence if self.stage is Stage.RESTORING else None)
 
     @property
     def place(self) -> Place | None:
@@ -189,7 +195,7 @@ class Shard:
         decisions = await self._world.log.ends(self._terms.topics.decisions, self.partition)
         self._outbox.open(publisher, decisions.high_watermark)
         self._enter(Stage.RESTORING)
-        restored = await restore(self.partition, self._world, self._terms, self._in_time())
+        restored = await restore(self.partition, self._world, self._terms, self._in_time(), self._way)
         self._state = restored.state
         await self._say(await asyncio.to_thread(resume, self._state, self._terms.rulebook), Poll())
         self._usage.begin(self._state.cursor)

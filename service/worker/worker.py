@@ -137,7 +137,8 @@ class Worker:
             return f"Partitions {', '.join(map(str, self._refused))} do not fit into memory: start another worker."
         if waiting:
             shards = self._shards()
-            troubles = {shards[partition].trouble for partition in waiting if partition in shards} - {None}
+            there = [shards[partition] for partition in waiting if partition in shards]
+            troubles = {shard.waits_for for shard in there} - {None}
             because = f" ({'; '.join(sorted(str(trouble) for trouble in troubles))})" if troubles else ""
             return f"Partitions {', '.join(map(str, waiting))} are being restored{because}."
         return None
