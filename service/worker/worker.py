@@ -119,7 +119,8 @@ class Worker:
             troubles = {shards[partition].trouble for partition in waiting if partition in shards} - {None}
             because = f" ({'; '.join(sorted(str(trouble) for trouble in troubles))})" if troubles else ""
             return f"Partitions {', '.join(map(str, waiting))} are being restored{because}."
-        return None
+        held = [f"{number} ({shard.held_because})" for number, shard in self._shards().items() if shard.held_because]
+        return f"No usage is taken of partitions {'; '.join(held)}." if held else None
 
     # The assignment
 
