@@ -22,6 +22,7 @@ class Breaker:
         share, records, run = terms.breaker_share, terms.breaker_records, terms.breaker_run
         # (of so many records in a row, at most so many bad): any share of many, and no run of bad ones alone.
         self._limits = ((records, int(share * records)), (run, run - 1)) if share < 1 else ()
+        self._kept = max((window - 1 for window, _ in self._limits), default=0)
         self._wait_s = terms.most_back_off_s
         self._past = np.zeros(0, bool)  # the newest records taken: which were bad
         self._again_s: float | None = None
@@ -51,7 +52,7 @@ class Breaker:
             self.reason = f"{count} of the {window} records up to offset {last} are bad ({_faults(rejects)}): {_REMEDY}"
             self._again_s = now_s + self._wait_s
             return False
-        self._past = flags[-max(window for window, _ in self._limits) + 1 :] if self._limits else self._past
+        self._past = flags[max(0, len(flags) - self._kept) :]
         self.reason = None
         return True
 

@@ -277,8 +277,9 @@ class Shard:
         assert self._ahead is not None  # noqa: S101 - usage waits
         taken = await self._ahead
         self._ahead = None
+        before = self._breaker.reason
         if not self._breaker.passes(taken.records, taken.decoded.rejects, self._world.clock.elapsed_s()):
-            await self._hold()
+            await self._hold(is_news=self._breaker.reason != before)
             return
         self._world.observer.usage_held(self.partition, held=False)
         # Little is better left to grow while the step runs: each turn costs something, however small.
@@ -292,11 +293,12 @@ class Shard:
         self.display.show(self._state)
         self._world.observer.batch_finished(self._world.clock.elapsed_s() - self._began_s)
 
-    async def _hold(self) -> None:
+    async def _hold(self, *, is_news: bool) -> None:
         """Leave usage from the cursor on where it is; what was taken is read again later."""
         self._usage.begin(self._state.cursor)
         self._world.observer.usage_held(self.partition, held=True)
-        _LOG.error("shard %d takes no usage: %s", self.partition, self._breaker.reason)
+        level = logging.ERROR if is_news else logging.DEBUG
+        _LOG.log(level, "shard %d takes no usage: %s", self.partition, self._breaker.reason)
         await self._ready(self)
 
     def _step(self, batch: Batch) -> list[Turn]:

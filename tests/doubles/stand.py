@@ -91,8 +91,7 @@ class Witness:
         self.stages.append((partition, "gone"))
 
     def usage_held(self, partition: int, *, held: bool) -> None:
-        if not self.held or self.held[-1] != (partition, held):
-            self.held.append((partition, held))
+        self.held.append((partition, held))
 
     def shard_restored(self, seconds: float) -> None:
         self.restored += 1
