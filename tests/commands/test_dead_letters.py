@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import json
+import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -189,10 +189,30 @@ def test_a_replay_that_is_killed_has_sent_nothing_twice_when_the_next_one_ends(
     environ = environment(kafka_bootstrap, place, tmp_path)
     with begun_replay(environ, kafka_bootstrap, place) as process:
         process.kill()
-        assert process.wait(30) != 0
+        process.communicate(timeout=30)
+        assert process.returncode != 0
     rest = answer(environ, "dead-letters", "replay")
     assert rest["sent"] + rest["replayed"] == MANY
     assert min(rest["sent"], rest["replayed"]) > 0
+    assert Counter(one.value for one in taken(kafka_bootstrap, place)) == {b"%d" % number: 1 for number in range(MANY)}
+
+
+def test_a_replay_that_is_overtaken_says_so_and_sends_nothing_more(
+    place: str, kafka_bootstrap: str, tmp_path: Path
+) -> None:
+    write(kafka_bootstrap, [letter(place, b"%d" % number) for number in range(MANY)])
+    environ = environment(kafka_bootstrap, place, tmp_path)
+    with begun_replay(environ, kafka_bootstrap, place) as process:
+        process.send_signal(signal.SIGSTOP)
+        rest = answer(environ, "dead-letters", "replay")
+        process.send_signal(signal.SIGCONT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert said.startswith(
+        b"Another replay has begun, or CHURN_KAFKA__TRANSACTION_TIMEOUT_MS is too short: this one ends"
+    )
+    assert said.count(b"\n") == 1
+    assert rest["sent"] + rest["replayed"] == MANY
     assert Counter(one.value for one in taken(kafka_bootstrap, place)) == {b"%d" % number: 1 for number in range(MANY)}
 
 
@@ -200,13 +220,15 @@ def test_a_replay_that_is_killed_has_sent_nothing_twice_when_the_next_one_ends(
 def begun_replay(environ: dict[str, str], bootstrap: str, name: str) -> Iterator[subprocess.Popen[bytes]]:
     """A replay in a process of its own, which has sent something and not all."""
     command = [*PROGRAM, "dead-letters", "replay", "--json"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=sys.stderr)  # noqa: S603 - our own program
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     try:
         completed(first_taken(bootstrap, f"{name}.usage.events"))
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 async def first_taken(bootstrap: str, topic: str) -> None:
