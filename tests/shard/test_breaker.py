@@ -101,6 +101,10 @@ async def test_a_poisoned_feed_is_not_committed_and_the_rest_of_the_shard_lives_
         await committed(stand, shard)
         stand.feed(poisoned())
         await held(stand, shard)
+        if shard.positions.get(TOPICS.usage) is None:  # it may be on its way to the next try
+            polled = stand.broker.topics[TOPICS.usage][AT]
+            shard.offer(TOPICS.usage, polled.committed(0, 10**9), polled.high_watermark)
+            assert not shard._usage.waits  # what was on its way is not taken
         report = Acknowledged(
             id="a", subscriber_id=WHO[0], warning_id="none", by="m", occurred_at=BEGIN.isoformat()
         )  # fmt: skip
