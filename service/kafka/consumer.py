@@ -65,6 +65,8 @@ class KafkaIntake:
 
     async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
         """Seek and let flow; a partition that is no longer ours is left alone."""
+        for tp in [tp for tp in self._ends if tp.partition == partition and tp.topic not in positions]:
+            self._hold_back(tp)
         for topic, position in positions.items():
             tp = TopicPartition(topic, partition)
             try:
@@ -75,6 +77,13 @@ class KafkaIntake:
                 self._consumer.seek(tp, start)
                 self._ends[tp] = start
                 self._consumer.resume(tp)
+
+    def _hold_back(self, tp: TopicPartition) -> None:
+        end = self._ends.pop(tp)
+        if tp in self._consumer.assignment():
+            self._consumer.pause(tp)
+            # What was fetched and not asked for would hold up its broker's other partitions: a seek drops it.
+            self._consumer.seek(tp, end)
 
     async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:
         """See worker.Intake."""

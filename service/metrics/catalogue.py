@@ -53,6 +53,7 @@ CATALOGUE = (
     _gauge("segment_subscribers", "Subscribers by segment on the last closed day.", "segment", "market"),
     _gauge("partitions", "Partitions of the usage topic, whoever owns them."),
     _gauge("shard_state", "One for the state that a shard is in here, zero for those it was in.", "partition", "state"),
+    _gauge("usage_held", "One while a shard takes no usage because too much of it is bad, else zero.", "partition"),
     _gauge("lag_records", "Records between a shard's cursor and the end of its partition.", "partition"),
     _gauge("watermark_timestamp_seconds", "The latest event time that a shard believes in.", "partition"),
     _gauge("closed_day", "The last closed day of a shard, as days since 1970.", "partition"),

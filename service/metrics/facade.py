@@ -131,6 +131,10 @@ class Metrics:
         for name in OF_A_SHARD:
             self._gauges[name].remove_by_labels({"partition": str(partition)})
 
+    def usage_held(self, partition: int, *, held: bool) -> None:
+        """Whether a shard takes no usage because too much of it is bad."""
+        self._set("usage_held", int(held), partition)
+
     def shard_restored(self, seconds: float) -> None:
         """A shard was restored and runs."""
         self._time("restore", seconds)

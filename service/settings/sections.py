@@ -161,6 +161,17 @@ class KafkaSettings(Section):
         description="Whether to go on where records were deleted before they were read; else their shard does not run, "
         "for what it told would be incomplete",
     )
+    breaker_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="A shard takes no more usage where more than this share of breaker_records in a row is bad, or "
+        "breaker_run in a row are; 1 lets all of them pass as dead letters",
+    )
+    breaker_records: Count = Field(default=1_000, description="Records in a row that breaker_share is measured over")
+    breaker_run: Count = Field(
+        default=500, description="Bad records in a row that are too many, however few there were before them"
+    )
     whole_batches: bool = Field(
         default=True,
         description="Whether records are unpacked a batch at a time, which is faster; done only with versions of the "

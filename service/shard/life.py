@@ -16,6 +16,7 @@ from service.core.state import Aside, new_state
 from service.core.step import close_through, resume, step
 from service.core.turn import Turn
 from service.ports import Ends, Fenced, Lost, Publisher, Record, Records, Truncated
+from service.shard.breaker import Breaker
 from service.shard.display import Display
 from service.shard.inbox import Lane, Place
 from service.shard.outbox import CutShort, Outbox, Poll
@@ -67,6 +68,7 @@ class Shard:
         self._terms = terms
         self._still_ours = still_ours
         self._ready = ready
+        self._breaker = Breaker(terms)
         self._usage, self._feedback = Lane(), Lane()
         self._ahead: asyncio.Task[_Taken] | None = None  # usage that was taken and is being decoded
         self._gap: Truncated | None = None  # records that were deleted before they were read
@@ -84,9 +86,16 @@ class Shard:
 
     @property
     def positions(self) -> dict[str, int | None]:
-        """Where each topic goes on; None: at its beginning."""
-        topics = self._terms.topics
-        return {topics.usage: self._usage.end or None, topics.feedback: self._feedback.end or None}
+        """Where each topic goes on that may; None: at its beginning."""
+        lanes = {self._terms.topics.feedback: self._feedback}
+        if not self._breaker.holds:
+            lanes[self._terms.topics.usage] = self._usage
+        return {topic: lane.end or None for topic, lane in lanes.items()}
+
+    @property
+    def held_because(self) -> str | None:
+        """Why no usage is taken, for people; None while it is."""
+        return self._breaker.reason
 
     @property
     def has_room(self) -> bool:
@@ -115,8 +124,10 @@ class Shard:
 
     def offer(self, topic: str, records: Sequence[Record], end: int) -> None:
         """Records that were polled, and the position after them."""
-        lane = self._feedback if topic == self._terms.topics.feedback else self._usage
-        lane.offer(records, end)
+        if topic == self._terms.topics.feedback:
+            self._feedback.offer(records, end)
+        elif not self._breaker.holds:
+            self._usage.offer(records, end)
         self._wake.set()
 
     def refuse(self, gap: Truncated) -> None:
@@ -208,6 +219,7 @@ class Shard:
         self.trouble = None
         self._enter(Stage.RUNNING)
         self._world.observer.shard_restored(self._world.clock.elapsed_s() - began_s)
+        self._world.observer.usage_held(self.partition, held=False)
         await self._ready(self)
         with self._world.pace.shared():
             while not self._leaving:
@@ -224,6 +236,9 @@ class Shard:
         if not (self._usage_waits or self._feedback.waits):
             await self._pause(self._terms.mirror_interval_s)
         self._wake.clear()
+        if self._breaker.is_due(self._world.clock.elapsed_s()):
+            self._breaker.try_again()
+            await self._ready(self)
         if self._usage_waits:
             await self._gather()
             await self._take_usage()
@@ -276,6 +291,11 @@ class Shard:
         assert self._ahead is not None  # noqa: S101 - usage waits
         taken = await self._ahead
         self._ahead = None
+        before = self._breaker.reason
+        if not self._breaker.passes(taken.records, taken.decoded.rejects, self._world.clock.elapsed_s()):
+            await self._hold(is_news=self._breaker.reason != before)
+            return
+        self._world.observer.usage_held(self.partition, held=False)
         # Little is better left to grow while the step runs: each turn costs something, however small.
         if self._is_worthwhile:
             self._decode_ahead()
@@ -286,6 +306,14 @@ class Shard:
         await self._say(turns, Poll(taken.records, taken.decoded.rejects, taken.decoded.ignored))
         self.display.show(self._state)
         self._world.observer.batch_finished(self._world.clock.elapsed_s() - self._began_s)
+
+    async def _hold(self, *, is_news: bool) -> None:
+        """Leave usage from the cursor on where it is; what was taken is read again later."""
+        self._usage.begin(self._state.cursor)
+        self._world.observer.usage_held(self.partition, held=True)
+        level = logging.ERROR if is_news else logging.DEBUG
+        _LOG.log(level, "shard %d takes no usage: %s", self.partition, self._breaker.reason)
+        await self._ready(self)
 
     def _step(self, batch: Batch) -> list[Turn]:
         with self.display.stepping() as aside:
@@ -390,6 +418,7 @@ class Shard:
     def _begin_anew(self) -> None:
         """Nothing of a former life is kept."""
         self._gap = None
+        self._breaker = Breaker(self._terms)
         self._state = new_state(self._terms.config)
         self._outbox = Outbox(self.partition, self._world, self._terms, self._renew, self._has_time)
         self._reports = Reports(self.partition, self._world, self._terms)

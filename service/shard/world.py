@@ -61,6 +61,9 @@ class Observer(Protocol):
     def shard_left(self, partition: int) -> None:
         """A shard lives here no longer."""
 
+    def usage_held(self, partition: int, *, held: bool) -> None:
+        """Whether a shard takes no usage because too much of it is bad."""
+
     def shard_restored(self, seconds: float) -> None:
         """A shard stands where it stood."""
 
@@ -123,6 +126,9 @@ class Terms:
     mirror_interval_s: float = 1.0  # between commits of turns that say nothing, and between looks at the clock
     snapshot_records: int = 2_000_000
     snapshot_interval_s: float = 600.0
+    breaker_records: int = 1_000  # among so many records in a row
+    breaker_share: float = 0.5  # no more than this share may be bad; 1: any may
+    breaker_run: int = 500  # so many bad ones in a row are too many
     accept_gaps: bool = False  # whether to go on where records were deleted before they were read
     back_off_s: float = 0.5
     most_back_off_s: float = 15.0

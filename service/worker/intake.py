@@ -31,7 +31,10 @@ class Intake(Protocol):
         """
 
     async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
-        """Let a partition's records flow from these offsets by topic; None: from the beginning. Raises: Lost."""
+        """Let a partition's records flow from these offsets by topic; None: from the beginning. Raises: Lost.
+
+        Topics that are not named yield nothing from now on.
+        """
 
     async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:
         """Records of resumed partitions, at most so many in all; waits a little where there are none.

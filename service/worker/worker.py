@@ -141,7 +141,8 @@ class Worker:
             troubles = {shard.waits_for for shard in there} - {None}
             because = f" ({'; '.join(sorted(str(trouble) for trouble in troubles))})" if troubles else ""
             return f"Partitions {', '.join(map(str, waiting))} are being restored{because}."
-        return None
+        held = [f"{number} ({shard.held_because})" for number, shard in self._shards().items() if shard.held_because]
+        return f"No usage is taken of partitions {'; '.join(held)}." if held else None
 
     # The assignment
 

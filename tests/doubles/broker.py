@@ -257,6 +257,9 @@ class MemoryIntake:
         self._broker.join(self._group, self)
 
     async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
+        for topic in self.topics:
+            if topic not in positions:
+                self._positions.pop((topic, partition), None)
         for topic, position in positions.items():
             if partition in self._partitions:
                 at = self._broker.topics[topic][partition].beginning if position is None else position

@@ -117,6 +117,7 @@ def _load(metrics: Metrics) -> None:
         metrics.shard_entered(partition, "restoring")
         metrics.shard_restored(0.5)
         metrics.shard_entered(partition, "running")
+        metrics.usage_held(partition, held=False)
     metrics.shard_left(1)
 
 

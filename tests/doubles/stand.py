@@ -59,6 +59,7 @@ class Witness:
 
     def __init__(self) -> None:
         self.stages: list[tuple[int, str]] = []
+        self.held: list[tuple[int, bool]] = []
         self.results: list[str] = []
         self.turns: list[Turn] = []
         self.taken: list[tuple[int, int, dict[str, int], dict[str, int]]] = []
@@ -88,6 +89,9 @@ class Witness:
 
     def shard_left(self, partition: int) -> None:
         self.stages.append((partition, "gone"))
+
+    def usage_held(self, partition: int, *, held: bool) -> None:
+        self.held.append((partition, held))
 
     def shard_restored(self, seconds: float) -> None:
         self.restored += 1
