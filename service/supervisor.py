@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from service.clock import Clock
 from service.settings import HttpSettings, Settings, SettingsError
 from service.shard.world import growing
 from service.worker.memory import read_limit
@@ -67,7 +68,8 @@ def settings_of_workers(settings: Settings, workers: int, port: int) -> list[dic
 class Supervisor:
     """Keeps one process for each of `environs` running `command`, whose end of standard input tells it to stop."""
 
-    def __init__(self, command: Sequence[str], environs: Sequence[Mapping[str, str]]) -> None:
+    def __init__(self, command: Sequence[str], environs: Sequence[Mapping[str, str]], clock: Clock) -> None:
+        self._clock = clock
         self._command = command
         self._environs = environs
         self._told = asyncio.Event()
@@ -84,9 +86,9 @@ class Supervisor:
         return self._status
 
     async def _keep(self, number: int, environ: Mapping[str, str]) -> None:
-        loop, attempt = asyncio.get_running_loop(), 0
+        attempt = 0
         while not self._told.is_set():
-            began_s = loop.time()
+            began_s = self._clock.elapsed_s()
             process = await asyncio.create_subprocess_exec(
                 *self._command, env=dict(environ), stdin=asyncio.subprocess.PIPE
             )
@@ -100,7 +102,7 @@ class Supervisor:
                 self._status = _CANNOT
                 self._told.set()
                 break
-            attempt = 0 if loop.time() - began_s > _LIVED_S else attempt
+            attempt = 0 if self._clock.elapsed_s() - began_s > _LIVED_S else attempt
             wait_s = growing(_FIRST_S, attempt, _MOST_S)
             _LOG.warning("worker %d has ended with status %d, and is started again in %.1f s", number, status, wait_s)
             attempt += 1

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from service.app import Given, UnfitError, running
+from service.clock import SystemClock
 from service.commands.console import fail
 from service.commands.context import read_mapping, read_rulebook, read_settings
 from service.kafka.connection import BrokerMissing
@@ -89,7 +90,7 @@ async def _supervise(settings: Settings, workers: int, settings_file: Path | Non
     with shared_port(settings.http) as port:
         environs = [{**os.environ, **own} for own in settings_of_workers(settings, workers, port)]
         async with until_told() as told:
-            return await Supervisor(command, environs).run(told)
+            return await Supervisor(command, environs, SystemClock()).run(told)
 
 
 def _stop_at_end_of_input(told: asyncio.Event) -> None:

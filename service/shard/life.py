@@ -5,21 +5,21 @@ Each turn: take what waits -> decode in a thread, beside the step before -> step
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from service.core.events import Batch
 from service.core.segments import tally
-from service.core.state import Aside, new_state
+from service.core.state import new_state
 from service.core.step import close_through, resume, step
 from service.core.turn import Turn
 from service.ports import Ends, Fenced, Lost, Publisher, Record, Records, Truncated
 from service.shard.breaker import Breaker
 from service.shard.display import Display
 from service.shard.inbox import Lane, Place
-from service.shard.outbox import CutShort, Outbox, Poll
+from service.shard.outbox import CutShort, Outbox, Poll, in_time
 from service.shard.reports import Reports
 from service.shard.restore import Way, restore
 from service.shard.snapshots import Snapshots
@@ -113,7 +113,7 @@ class Shard:
     @property
     def place(self) -> Place | None:
         """How far it has come; None while it takes nothing."""
-        if self.stage is not Stage.RUNNING or self._gap is not None:
+        if self.stage is not Stage.RUNNING or self._gap is not None or self._breaker.reason is not None:
             return None
         return Place(self._usage.end, self._state.cursor, self._end)
 
@@ -143,18 +143,6 @@ class Shard:
 
     def _has_time(self) -> bool:
         return not self._leaving or self._world.clock.elapsed_s() < self._leave_by_s
-
-    def _in_time(self, aside: Aside = nullcontext) -> Aside:
-        """`aside`, which breaks a step off when it is time to end: months of days may close in one."""
-
-        @contextmanager
-        def entered() -> Iterator[None]:
-            if not self._has_time():
-                raise CutShort
-            with aside():
-                yield
-
-        return entered
 
     async def applied(self, offset: int) -> None:
         """Return when the feedback record at an offset has taken effect."""
@@ -206,7 +194,7 @@ class Shard:
         decisions = await self._world.log.ends(self._terms.topics.decisions, self.partition)
         self._outbox.open(publisher, decisions.high_watermark)
         self._enter(Stage.RESTORING)
-        restored = await restore(self.partition, self._world, self._terms, self._in_time(), self._way)
+        restored = await restore(self.partition, self._world, self._terms, in_time(self._has_time), self._way)
         self._state = restored.state
         await self._say(await asyncio.to_thread(resume, self._state, self._terms.rulebook), Poll())
         self._usage.begin(self._state.cursor)
@@ -317,7 +305,7 @@ class Shard:
 
     def _step(self, batch: Batch) -> list[Turn]:
         with self.display.stepping() as aside:
-            return step(self._state, self._terms.rulebook, batch, self._in_time(aside))
+            return step(self._state, self._terms.rulebook, batch, in_time(self._has_time, aside))
 
     async def _take_feedback(self) -> None:
         if self._feedback.waits:
@@ -362,7 +350,7 @@ class Shard:
     async def _close(self, day: int) -> None:
         def closing() -> list[Turn]:
             with self.display.stepping() as aside:
-                return close_through(self._state, self._terms.rulebook, day, "clock", self._in_time(aside))
+                return close_through(self._state, self._terms.rulebook, day, "clock", in_time(self._has_time, aside))
 
         turns, _ = await self._work(closing)
         await self._say(turns, Poll())

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
+from service.core.state import Aside
 from service.core.turn import Turn
 from service.ports import Aborted, Fenced, Message, Publisher, Record, Refused, Unknown
 from service.shard.slicing import before, says_nothing, slices
@@ -24,6 +26,19 @@ Renew = Callable[[], Awaitable[Publisher]]
 
 class CutShort(Exception):  # noqa: N818 - an end, not a fault
     """There is no time left for the turns unsaid: they are judged again after the next restore."""
+
+
+def in_time(has_time: Callable[[], bool], aside: Aside = nullcontext) -> Aside:
+    """`aside`, which breaks a step off when it is time to end: months of days may close in one."""
+
+    @contextlib.contextmanager
+    def entered() -> Iterator[None]:
+        if not has_time():
+            raise CutShort
+        with aside():
+            yield
+
+    return entered
 
 
 @dataclass(frozen=True, slots=True)
