@@ -196,6 +196,9 @@ class Desk(Protocol):
     def warnings(self, query: WarningQuery) -> WarningPage:
         """One page of the warnings that meet the query, over all shards."""
 
+    def open_counts(self) -> tuple[pl.DataFrame, tuple[int, ...]]:
+        """(open warnings by rule and severity: columns rule, severity, open; missing partitions)."""
+
     def warning(self, episode_id: str) -> dict[str, Any] | None:
         """One row of core.turn.TRANSITIONS. Raises: NotReady when not found while a shard is restoring."""
 

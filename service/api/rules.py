@@ -4,16 +4,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated
 
-import polars as pl
 from fastapi import APIRouter, Path, Query
 
 from service.api.models import ListView, Roll, RuleList, RuleView, Severity
 from service.api.problems import ProblemError, problems
 from service.api.views import offer
 from service.core.rules import SEVERITIES, Rule, Rulebook
-from service.ports import Desk, WarningQuery
-
-_ALL = 10_000_000
+from service.ports import Desk
 
 
 class Rules:
@@ -38,9 +35,8 @@ class Rules:
 
     def rules(self) -> RuleList:
         """Every rule with its expressions as written, and the open warnings of each by severity."""
-        page = self._desk.warnings(WarningQuery(limit=_ALL))
-        counted = page.warnings.group_by("rule", "severity").agg(pl.len()).rows()
-        counts = {(rule, severity): count for rule, severity, count in counted}
+        counted, missing = self._desk.open_counts()
+        counts = {(rule, severity): count for rule, severity, count in counted.rows()}
         return RuleList(
             rulebook=self._rulebook.hash,
             rules=tuple(
@@ -48,8 +44,8 @@ class Rules:
                 for rule in self._rulebook.rules
             ),
             lists=tuple(ListView(id=roll.id, title=dict(roll.title)) for roll in self._rulebook.rolls),
-            complete=not page.missing,
-            missing_partitions=tuple(sorted(page.missing)),
+            complete=not missing,
+            missing_partitions=tuple(sorted(missing)),
         )
 
     def roll(

@@ -5,7 +5,7 @@ each step holds as well.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,9 @@ from service.core.state import Aside, State
 from service.core.turn import TRANSITIONS
 from service.ports import Busy, WarningQuery
 
+OPEN_COUNTS = {"rule": pl.String(), "severity": pl.String(), "open": pl.Int64()}
 _OPEN = ("raised", "acknowledged")
+_ONE = pl.lit(1, pl.Int64)
 _FILTERS = ("rule", "severity", "market", "area", "manager")
 
 
@@ -125,6 +127,12 @@ class Display:
             wanted &= earlier | ((pl.col("raised_us") == last_us) & (pl.col("episode_id") < last_id))
         return newest_first(_as_transitions(shown[1].filter(wanted)), query.limit)
 
+    def open_counts(self) -> pl.DataFrame:
+        """Open warnings by rule and severity: columns of OPEN_COUNTS."""
+        if (shown := self._shown) is None:
+            return pl.DataFrame(schema=OPEN_COUNTS)
+        return count_open([shown[1].filter(pl.col("state").is_in(_OPEN)).select("rule", "severity", open=_ONE)])
+
     def warning(self, episode_id: str) -> dict[str, Any] | None:
         """One row of TRANSITIONS."""
         if (shown := self._shown) is None:
@@ -144,6 +152,12 @@ class Display:
             met = evaluate(signals, roll.when.fill_null(value=False), rows.size)
             chosen = np.flatnonzero(met.to_numpy())[:limit]
             return signals[chosen].select(state.roster.take(rows[chosen]).alias("subscriber_id"), *numbers)
+
+
+def count_open(counts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Counts (columns of OPEN_COUNTS) that may name a rule and severity several times, as one."""
+    every = pl.concat([pl.DataFrame(schema=OPEN_COUNTS), *counts])
+    return every.group_by("rule", "severity").agg(pl.col("open").sum()).sort("rule", "severity")
 
 
 def newest_first(warnings: pl.DataFrame, limit: int) -> pl.DataFrame:

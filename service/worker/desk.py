@@ -10,10 +10,10 @@ from service.clock import Clock
 from service.core.turn import TRANSITIONS
 from service.ports import Message, NotReady, WarningPage, WarningQuery
 from service.shard import Terms
-from service.shard.display import newest_first
+from service.shard.display import count_open, newest_first
 from service.wire.feedback import Acknowledged, acknowledgement, instant_text
 from service.wire.partitioning import partition_of
-from service.worker.questions import APPLIED, HOLDER, ROLL, SUBSCRIBER, WARNING, Answer, Question
+from service.worker.questions import APPLIED, HOLDER, OPEN_COUNTS, ROLL, SUBSCRIBER, WARNING, Answer, Question
 from service.worker.shelf import Shelf, warnings_question
 
 
@@ -72,6 +72,11 @@ class ShardDesk:
         answers = self._shelf.ask(warnings_question(query, self._everywhere))
         found = pl.concat([pl.DataFrame(schema=TRANSITIONS), *_frames(answers)])
         return WarningPage(newest_first(found, query.limit), self._missing(answers), _as_of(answers))
+
+    def open_counts(self) -> tuple[pl.DataFrame, tuple[int, ...]]:
+        """Open warnings by rule and severity over all shards, and the partitions that could not say."""
+        answers = self._shelf.ask(Question(OPEN_COUNTS, self._everywhere))
+        return count_open(_frames(answers)), self._missing(answers)
 
     def warning(self, episode_id: str) -> dict[str, Any] | None:
         """One row of TRANSITIONS. Raises: NotReady."""

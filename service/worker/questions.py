@@ -12,7 +12,8 @@ import orjson
 import polars as pl
 
 PATH = "/internal/v1/ask"
-SUBSCRIBER, HOLDER, WARNINGS, WARNING, ROLL, APPLIED = "subscriber", "holder", "warnings", "warning", "roll", "applied"
+SUBSCRIBER, HOLDER, WARNINGS, WARNING = "subscriber", "holder", "warnings", "warning"
+OPEN_COUNTS, ROLL, APPLIED = "open_counts", "roll", "applied"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,19 @@ import polars as pl
 from service.core.turn import TRANSITIONS
 from service.ports import Busy, WarningQuery
 from service.shard import Display, Shard, Terms
-from service.shard.display import newest_first
-from service.worker.questions import APPLIED, HOLDER, ROLL, SUBSCRIBER, WARNING, WARNINGS, Answer, Elsewhere, Question
+from service.shard.display import count_open, newest_first
+from service.worker.questions import (
+    APPLIED,
+    HOLDER,
+    OPEN_COUNTS,
+    ROLL,
+    SUBSCRIBER,
+    WARNING,
+    WARNINGS,
+    Answer,
+    Elsewhere,
+    Question,
+)
 
 
 class Shelf:
@@ -30,6 +41,7 @@ class Shelf:
             HOLDER: _holder,
             WARNINGS: _warnings,
             WARNING: _warning,
+            OPEN_COUNTS: _open_counts,
             ROLL: self._roll,
         }
 
@@ -119,6 +131,10 @@ def _warnings(displays: list[Display], told: Mapping[str, Any]) -> Answer:
     as_of = _as_of(displays)
     found = pl.concat([pl.DataFrame(schema=TRANSITIONS), *(display.warnings(query) for display in displays)])
     return Answer(as_of, frame=newest_first(found, query.limit))
+
+
+def _open_counts(displays: list[Display], _: Mapping[str, Any]) -> Answer:
+    return Answer(_as_of(displays), frame=count_open(display.open_counts() for display in displays))
 
 
 def _warning(displays: list[Display], told: Mapping[str, Any]) -> Answer:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -184,6 +185,16 @@ class InMemoryDesk:
         as_of = {partition: 1000 + partition for partition in range(self.partitions) if partition not in self.restoring}
         frame = pl.DataFrame(found[: query.limit], schema=TRANSITIONS, orient="row")
         return WarningPage(frame, tuple(sorted(self.restoring)), as_of)
+
+    def open_counts(self) -> tuple[pl.DataFrame, tuple[int, ...]]:
+        lines = Counter(
+            (line["rule"], line["severity"])
+            for line in self.rows.values()
+            if line["state"] in _OPEN and self._answers(line)
+        )
+        told = [(rule, severity, count) for (rule, severity), count in sorted(lines.items())]
+        frame = pl.DataFrame(told, schema=["rule", "severity", "open"], orient="row")
+        return frame, tuple(sorted(self.restoring))
 
     def warning(self, episode_id: str) -> dict[str, Any] | None:
         line = self.rows.get(episode_id)
