@@ -178,6 +178,28 @@ async def test_what_is_not_asked_for_stays_where_it_is(world: World) -> None:
         await intake.stop()
 
 
+async def test_a_partition_that_is_resumed_again_yields_nothing_from_where_it_stood(world: World) -> None:
+    usage = await world.make_topic("usage", 1)
+    sent = [str(number) for number in range(12_000)]
+    publisher = await world.publisher("feed")
+    for half in (sent[:6_000], sent[6_000:]):
+        await publisher.publish([message(usage, value) for value in half], {})
+    intake = world.intake([usage])
+    await intake.start(lambda _: None)
+    try:
+        await intake.resume(0, {usage: 1})
+        async with asyncio.timeout(20):
+            while not await intake.poll([0], 1):  # what follows has come as well, and waits to be asked for
+                pass
+        resuming = asyncio.ensure_future(intake.resume(0, {usage: None}))
+        await asyncio.sleep(0)
+        polled = await poll_until(intake, [0], len(sent))
+        await resuming
+        assert [value for one in polled for value in values(one.records)] == sent
+    finally:
+        await intake.stop()
+
+
 async def test_the_position_passes_control_records(world: World) -> None:
     usage = await world.make_topic("usage", 1)
     publisher = await world.publisher("feed")
