@@ -13,7 +13,7 @@ from service.wire.deadletters import _LATE_FROM
 from tests.core.streams import Event, plain_windows
 from tests.doubles.broker import MemoryBroker
 from tests.doubles.stand import TOPICS
-from tests.simulation.oracle import Decided, Oracle, decided
+from tests.simulation.oracle import Decided, Oracle, decided, latest
 from tests.simulation.scenario import HORIZON_DAYS, WINDOWS, Arrival, Scenario
 
 _OF_A_DAY = {"usage.voice", "charge"}
@@ -43,10 +43,12 @@ class Judge:
 
     def decisions(self, partition: int) -> list[Decided]:
         """Every transaction of a shard, also what is compacted by now."""
+        return list(decided(self._decided(partition)))
+
+    def _decided(self, partition: int) -> list[Record]:
         of = self._broker.topics[TOPICS.decisions][partition]
         entries = of.entries[: of.last_stable]
-        told = [one.record for one in entries if one.record is not None and one.verdict in {"commit", "compacted"}]
-        return list(decided(told))
+        return [one.record for one in entries if one.record is not None and one.verdict in {"commit", "compacted"}]
 
     def usage(self, partition: int) -> list[Fed]:
         return [Fed(record.offset, self._meant[record.value]) for record in self._broker.read(TOPICS.usage, partition)]
@@ -69,6 +71,8 @@ class Judge:
             for record in self._broker.read(topic, partition)
         ]
         yield from _differences("said", said, expected.said)
+        known = latest({}, self._decided(partition))
+        yield from _differences("decided", list(known.items()), list(expected.decisions.items()))
         late = _offsets(self._broker.read(TOPICS.late, partition), _LATE_FROM)
         dead = _offsets(self._broker.read(TOPICS.dead_letters, partition), _DEAD_FROM)
         yield from _differences("late", late, [(TOPICS.usage, at) for at in expected.late])

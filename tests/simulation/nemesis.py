@@ -11,6 +11,7 @@ from tests.simulation.machine import Machine
 from tests.simulation.network import SESSION_S, SimulatedBroker, Troubles
 from tests.simulation.scenario import Scenario
 
+_FEW_STEPS = 40
 _MOST_STEPS = 600  # callbacks of a process within which a blow strikes it
 
 
@@ -33,6 +34,7 @@ class Nemesis:
         self._note = note
         self._rests = False
         self.is_over = False
+        broker.on_commit = self._strike_soon
         broker.troubles = Troubles(scenario.lost, scenario.aborted, scenario.unknown, scenario.timed_out)
         disk.failing, disk.deadly, disk.away = scenario.disk_failing, scenario.disk_deadly, scenario.disk_away
 
@@ -83,6 +85,13 @@ class Nemesis:
         machine = self._one()
         if machine.is_up:
             machine.process.strike(self.chance.randrange(1, _MOST_STEPS), machine.kill)
+
+    def _strike_soon(self) -> None:
+        """Something is committed, and whoever did it may not live to learn of it, or to say what comes next."""
+        machine = self._one()
+        if not self._rests and machine.is_up and self.chance.happens(self._scenario.struck):
+            machine.process.strike(self.chance.randrange(1, _FEW_STEPS), machine.kill)
+            self._broker.later(self.chance.uniform(1.0, 4.0), self._revive)
 
     def _pause(self) -> None:
         """Past its session or not; it knows nothing of it and goes on."""

@@ -137,6 +137,7 @@ class SimulatedBroker(MemoryBroker):
         self.troubles = Troubles()
         self.markers_s = chance.network_s
         self.time_us: Callable[[], int] = lambda: self.now_us
+        self.on_commit: Callable[[], None] = lambda: None
         self.group: Group | None = None
         self.decided: dict[tuple[str, str, int], int] = {}  # as `committed`, before the markers are written
         self._joined = 0
@@ -190,6 +191,7 @@ class SimulatedBroker(MemoryBroker):
                 if offset < self.decided.get(at, 0):
                     self.blame(f"{at[1]}-{at[2]} goes back from {self.decided[at]} to {offset}")
             self.decided |= offsets
+            self.on_commit()
         self.note(f"{transactional_id} {verdict} {[offset for _, offset in sorted(offsets.items())]}")
 
     def next_fault(self, transactional_id: str) -> str:

@@ -6,7 +6,7 @@ repeated or unreadable, and when days close by the watermark, is computed a seco
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -19,9 +19,9 @@ from service.core.state import State, new_state
 from service.core.step import Due, apply_feedback, close, step
 from service.core.turn import Turn
 from service.core.watermark import Watermark
-from service.ports import Record
+from service.ports import Message, Record
 from service.shard import Terms
-from service.wire.decisions import CURSOR
+from service.wire.decisions import CURSOR, decision_messages
 from service.wire.decode import decode
 from service.wire.feedback import decode_feedback
 from service.wire.messages import Outlet, turn_messages
@@ -43,6 +43,7 @@ class Expected:
     """What a partition must have said, and which of its records must have gone where, by offset."""
 
     said: list[Said] = field(default_factory=list)
+    decisions: dict[bytes, bytes] = field(default_factory=dict)  # all but the cursor
     late: list[int] = field(default_factory=list)
     rejected: list[int] = field(default_factory=list)
     feedback_rejected: list[int] = field(default_factory=list)
@@ -65,6 +66,17 @@ def decided(records: Sequence[Record]) -> Iterator[Decided]:
             told = json.loads(record.value or b"")
             yield Decided(told["usage"], told["feedback"], tuple(days))
             days = []
+
+
+def latest(known: Mapping[bytes, bytes], told: Iterable[Record | Message]) -> dict[bytes, bytes]:
+    """What a compacted topic of decisions holds after more of them, but for the cursor."""
+    values = dict(known)
+    for one in told:
+        if one.value is None:
+            values.pop(one.key or b"", None)
+        elif one.key != CURSOR:
+            values[one.key or b""] = one.value
+    return values
 
 
 class Oracle:
@@ -123,6 +135,8 @@ class Oracle:
                 (message.topic, dict(message.headers)["ce_id"].decode(), message.value)
                 for message in turn_messages(turn.transitions, self._outlet)
             ]
+            told = decision_messages(turn, self._terms.topics.decisions, self._outlet.partition)
+            self.expected.decisions = latest(self.expected.decisions, told)
             self.expected.late += turn.late["offset"].to_list()
             for name in ("counted", "repeated", "late"):
                 self.expected.counts[name] += getattr(turn.counts, name)

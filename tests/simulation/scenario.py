@@ -44,6 +44,7 @@ class Scenario:
     disk_deadly: float
     disk_away: float
     blows_every_s: float  # between what befalls whole machines, the group or the broker
+    struck: float  # share of commits after which a machine is killed at once
     transactional: float  # share of events that are fed in transactions
     terms: Terms = field(repr=False)
 
@@ -87,7 +88,7 @@ def draw(seed: int) -> Scenario:
         subscribers=chance.choice([2, 3, 3, 4]),
         days=chance.choice([2, 2, 3, 3]),
         wall=wall,
-        slice=chance.choice([1, 3, 4000]),
+        slice=chance.choice([1, 1, 2, 4000]),
         cores=chance.choice([1, 2]),
         lost=0.0 if calm else chance.choice([0.0, 0.001, 0.01]),
         aborted=chance.choice([0.0, 0.05, 0.2]),
@@ -97,6 +98,7 @@ def draw(seed: int) -> Scenario:
         disk_deadly=chance.choice([0.0, 0.0, 0.02]),
         disk_away=chance.choice([0.0, 0.0, 0.01]),
         blows_every_s=1e9 if calm else chance.choice([2.0, 4.0, 10.0]),
+        struck=0.0 if calm else chance.choice([0.0, 0.05, 0.15]),
         transactional=chance.choice([0.0, 0.1, 0.3]),
         terms=terms,
     )
