@@ -67,12 +67,14 @@ class KafkaIntake:
         """Seek and let flow; a partition that is no longer ours is left alone."""
         for tp in [tp for tp in self._ends if tp.partition == partition and tp.topic not in positions]:
             self._hold_back(tp)
-        for topic, position in positions.items():
-            tp = TopicPartition(topic, partition)
+        tps = {TopicPartition(topic, partition): position for topic, position in positions.items()}
+        for tp in tps:
+            self._ends.pop(tp, None)  # where a former life of the shard stood, nothing flows meanwhile
+        for tp, position in tps.items():
             try:
                 start = (await self._consumer.beginning_offsets([tp]))[tp] if position is None else position
             except (KafkaError, OSError) as error:
-                raise Lost(f"the beginning of {topic}-{partition} is not to be had: {error}") from error
+                raise Lost(f"the beginning of {tp.topic}-{partition} is not to be had: {error}") from error
             if tp in self._consumer.assignment():
                 self._consumer.seek(tp, start)
                 self._ends[tp] = start

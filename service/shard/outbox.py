@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from service.core.state import Aside
 from service.core.turn import Turn
@@ -60,6 +61,20 @@ class _Tally:
     silent: list[Turn] = field(default_factory=list)
 
 
+class _Place(NamedTuple):
+    """Where a life's own decisions stand: cursors, and the last day with its slices done; zeros before the first."""
+
+    cursor: int = 0
+    feedback_cursor: int = 0
+    day: int = 0
+    slices_done: int = 0
+
+    def after(self, turn: Turn) -> "_Place":
+        """Where they stand once a turn is committed."""
+        day = (self.day, self.slices_done) if turn.day is None else (turn.day.day, turn.day.slices_done)
+        return _Place(turn.cursor, turn.feedback_cursor, *day)
+
+
 class Outbox:
     """The mouth of one shard.
 
@@ -76,12 +91,13 @@ class Outbox:
         self._outlet = Outlet(terms.topics, partition, terms.currency)
         self._publisher: Publisher | None = None
         self._read_from = 0
+        self._stands = _Place()
         self._tally = _Tally()
         self._said_s = 0.0
 
     def open(self, publisher: Publisher, read_from: int) -> None:
         """Begin with a started publisher; this life's own decisions begin at `read_from`."""
-        self._publisher, self._read_from = publisher, read_from
+        self._publisher, self._read_from, self._stands = publisher, read_from, _Place()
         self._said_s = self._world.clock.elapsed_s()
 
     async def close(self) -> None:
@@ -162,7 +178,8 @@ class Outbox:
         except Refused as verdict:
             self._ended("aborted", began_s, verdict)
             self._publisher = await self._renew()
-            return verdict
+            if not await self._has_happened(turn):
+                return verdict
         except Unknown as verdict:
             self._ended("unknown", began_s, verdict)
             self._publisher = await self._renew()
@@ -180,17 +197,23 @@ class Outbox:
             _LOG.warning("shard %d: a transaction came to nothing: %s", self._partition, verdict)
 
     async def _has_happened(self, turn: Turn) -> bool:
-        """Whether a transaction of unknown outcome did: its cursors, and its slice of a day, stand in the log."""
+        """Whether a transaction of unknown outcome did: its cursors, and its slice of a day, stand in the log.
+
+        Raises: Fenced where the partition was another's meanwhile, who went on: a new publisher does not tell of that.
+        """
         decided = await read_decisions_from(self._world, self._terms, self._partition, self._read_from)
-        if (decided.cursor, decided.feedback_cursor) != (turn.cursor, turn.feedback_cursor):
-            return False
-        if turn.day is None:
+        last = max(decided.days.values(), key=lambda record: record.day, default=None)
+        day = (0, 0) if last is None else (last.day, last.slices_done)
+        stands = _Place(decided.cursor, decided.feedback_cursor, *day)
+        if stands == self._stands.after(turn):
             return True
-        record = decided.days.get(turn.day.day)
-        return record is not None and record.slices_done >= turn.day.slices_done
+        if stands != self._stands:
+            raise Fenced("another owner has gone on with the partition")
+        return False
 
     def _committed(self, turn: Turn) -> None:
         observer, tally = self._world.observer, self._tally
+        self._stands = self._stands.after(turn)
         self._said_s = self._world.clock.elapsed_s()
         for silent in tally.silent:
             observer.turn_committed(silent)

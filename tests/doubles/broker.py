@@ -3,15 +3,23 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from service.ports import Aborted, Ends, Fenced, Lost, Message, Record, Refused, Truncated, Unknown
 from service.worker.intake import Assigned, Polled
 
+T = TypeVar("T")
+
 
 @dataclass
 class Entry:
-    """A record, or a control record where `record` is None; `verdict` is of its transaction: None while open."""
+    """A record, or a control record where `record` is None.
+
+    `verdict` is of its transaction: commit, abort, or None while open; compacted where a later one of its key is kept.
+    """
 
     record: Record | None
     verdict: str | None
@@ -31,6 +39,9 @@ class Partition:
         still_open = (at for at, entry in enumerate(self.entries) if entry.verdict is None)
         return next(still_open, self.high_watermark)
 
+    def stable_before(self, offset: int) -> int:
+        return min(offset, self.last_stable)
+
     def committed(self, start: int, stop: int) -> list[Record]:
         stop = min(stop, self.last_stable)
         return [e.record for e in self.entries[start:stop] if e.record is not None and e.verdict == "commit"]
@@ -38,9 +49,10 @@ class Partition:
 
 @dataclass
 class Owner:
-    """The newest producer of a transactional id, and its open transaction."""
+    """The newest producer of a transactional id, and its open transaction; `verdict` while its markers are written."""
 
     epoch: int = 0
+    verdict: str | None = None
     entries: list[tuple[Partition, Entry]] = field(default_factory=list)
     offsets: dict[tuple[str, str, int], int] = field(default_factory=dict)
 
@@ -53,6 +65,8 @@ class MemoryBroker:
         self.committed: dict[tuple[str, str, int], int] = {}  # (group, topic, partition) -> offset
         self.faults: dict[str, deque[str]] = defaultdict(deque)  # transactional id -> what its next publishes meet
         self.reachable = True
+        self.largest: int | None = None  # bytes of a value: what is larger is refused
+        self.markers_s: Callable[[], float] = lambda: 0.0  # from a commit to its markers in the log
         self.now_us = 1_370_000_000_000_000
         self.grown = asyncio.Event()
         self.moments = 0  # how often anybody has waited for an answer
@@ -66,11 +80,12 @@ class MemoryBroker:
         if not self.reachable:
             raise Lost("the broker is away")
 
-    async def answer(self) -> None:
-        """Let the others go on while this request is on its way. Raises: Lost."""
+    async def ask(self, act: Callable[[], T]) -> T:
+        """What the broker does when a request arrives; the others go on while it is on its way. Raises: Lost."""
         self.moments += 1
         await asyncio.sleep(0)
         self.check()
+        return act()
 
     def append(self, message: Message, verdict: str | None = "commit") -> Entry:
         partition = self.topics[message.topic][message.partition]
@@ -86,6 +101,16 @@ class MemoryBroker:
         """Delete what is older, as retention does."""
         self.topics[topic][partition].beginning = beginning
 
+    def compact(self, topic: str, partition: int) -> None:
+        """Drop every committed record that a later one of its key stands for, as the log cleaner does."""
+        of = self.topics[topic][partition]
+        newer = set()
+        for entry in reversed(of.entries[: of.last_stable]):
+            if entry.record is not None and entry.verdict == "commit":
+                if entry.record.key in newer:
+                    entry.verdict = "compacted"
+                newer.add(entry.record.key)
+
     def read(self, topic: str, partition: int | None = None) -> list[Record]:
         """Everything a read_committed reader sees, partition by partition."""
         of = self.topics[topic] if partition is None else [self.topics[topic][partition]]
@@ -93,11 +118,17 @@ class MemoryBroker:
 
     # Transactions
 
+    def next_fault(self, transactional_id: str) -> str:
+        faults = self.faults[transactional_id]
+        return faults.popleft() if faults else "none"
+
     def begin(self, transactional_id: str) -> int:
-        """A newer producer: the former one is fenced, its open transaction aborted. Returns the epoch."""
-        self.end(transactional_id, "abort")
-        self._owners[transactional_id].epoch += 1
-        return self._owners[transactional_id].epoch
+        """A newer producer: the former one is fenced, its transaction ended, or aborted if open. Returns the epoch."""
+        owner = self._owners[transactional_id]
+        owner.verdict = owner.verdict or "abort"
+        self.settle(transactional_id)
+        owner.epoch += 1
+        return owner.epoch
 
     def owner(self, transactional_id: str, epoch: int) -> Owner:
         owner = self._owners[transactional_id]
@@ -105,8 +136,31 @@ class MemoryBroker:
             raise Fenced(f"{transactional_id} has a newer owner")
         return owner
 
-    def end(self, transactional_id: str, verdict: str) -> None:
+    def write(self, transactional_id: str, epoch: int, message: Message) -> None:
+        """One message of an open transaction. Raises: Fenced, Refused."""
+        owner = self.owner(transactional_id, epoch)
+        self.settle(transactional_id)
+        if self.largest is not None and len(message.value or b"") > self.largest:
+            raise Refused(message, "too large")
+        owner.entries.append((self.topics[message.topic][message.partition], self.append(message, None)))
+
+    def end(self, transactional_id: str, epoch: int, verdict: str, offsets: Mapping[tuple[str, str, int], int]) -> None:
+        """Decide a transaction; readers learn of it by its markers, a little later. Raises: Fenced."""
+        owner = self.owner(transactional_id, epoch)
+        self.settle(transactional_id)
+        owner.verdict = verdict
+        owner.offsets.update(offsets)
+        if wait_s := self.markers_s():
+            asyncio.get_running_loop().call_later(wait_s, self.settle, transactional_id, context=Context())
+        else:
+            self.settle(transactional_id)
+
+    def settle(self, transactional_id: str) -> None:
+        """Write the markers of a transaction that is decided."""
         owner = self._owners[transactional_id]
+        verdict, owner.verdict = owner.verdict, None
+        if verdict is None:
+            return
         for _, entry in owner.entries:
             entry.verdict = verdict
         touched = {id(partition): partition for partition, _ in owner.entries}
@@ -158,30 +212,18 @@ class MemoryPublisher:
         self._spent = True
 
     async def start(self) -> None:
-        await self._broker.answer()
-        self._epoch = self._broker.begin(self._id)
+        self._epoch = await self._broker.ask(partial(self._broker.begin, self._id))
         self._spent = False
 
     async def publish(self, messages: Sequence[Message], offsets: Mapping[tuple[str, int], int]) -> None:
         if self._spent:
             raise Unknown("the publisher is not running")
         self._spent = True
-        faults = self._broker.faults[self._id]
-        fault = faults.popleft() if faults else "none"
-        if fault == "fence":
-            self._broker.begin(self._id)
-        for message in messages:
-            await self._broker.answer()
-            owner = self._broker.owner(self._id, self._epoch)
-            partition = self._broker.topics[message.topic][message.partition]
-            owner.entries.append((partition, self._broker.append(message, None)))
-        owner = self._broker.owner(self._id, self._epoch)
-        owner.offsets.update({(self._group, *at): offset for at, offset in offsets.items()})
-        await self._broker.answer()
-        self._broker.owner(self._id, self._epoch)
-        if fault == "unknown-lost":
-            raise Unknown("the answer to the commit was lost, and so was the commit")
-        self._broker.end(self._id, "abort" if fault in {"abort", "refuse"} else "commit")
+        fault = self._broker.next_fault(self._id)
+        try:
+            await self._transact(messages, offsets, fault)
+        except Lost as lost:
+            raise Unknown("the broker went away in the middle of a transaction") from lost
         if fault == "unknown-committed":
             raise Unknown("the answer to the commit was lost")
         if fault == "refuse":
@@ -189,6 +231,21 @@ class MemoryPublisher:
         self._spent = False
         if fault == "abort":
             raise Aborted("the transaction was aborted")
+
+    async def _transact(self, messages: Sequence[Message], offsets: Mapping[tuple[str, int], int], fault: str) -> None:
+        ask, end = self._broker.ask, partial(self._broker.end, self._id, self._epoch)
+        if fault == "fence":
+            self._broker.begin(self._id)
+        try:
+            for message in messages:
+                await ask(partial(self._broker.write, self._id, self._epoch, message))
+        except Refused:
+            await ask(partial(end, "abort", {}))
+            raise
+        if fault == "unknown-lost":
+            raise Unknown("the commit was lost")
+        mirror = {(self._group, *at): offset for at, offset in offsets.items()}
+        await ask(partial(end, "abort" if fault in {"abort", "refuse"} else "commit", mirror))
 
     async def stop(self) -> None:
         self._spent = True
@@ -202,13 +259,15 @@ class MemoryLog:
         self._most = most
 
     async def ends(self, topic: str, partition: int) -> Ends:
-        await self._broker.answer()
         of = self._broker.topics[topic][partition]
-        return Ends(of.last_stable, of.high_watermark)
+        # Two requests, as it is with a real one: the log may grow between the answers.
+        stable, high = await asyncio.gather(
+            self._broker.ask(lambda: of.last_stable), self._broker.ask(lambda: of.high_watermark)
+        )
+        return Ends(stable, max(stable, high))
 
     async def beginning(self, topic: str, partition: int) -> int:
-        await self._broker.answer()
-        return self._broker.topics[topic][partition].beginning
+        return await self._broker.ask(lambda: self._broker.topics[topic][partition].beginning)
 
     async def read(self, topic: str, partition: int, start: int, stop: int) -> AsyncGenerator[list[Record]]:
         of = self._broker.topics[topic][partition]
@@ -216,8 +275,8 @@ class MemoryLog:
         if 0 <= start < of.beginning:
             raise Truncated(topic, partition, start, of.beginning)
         while position < stop:
-            await self._broker.answer()
-            reached = min(stop, position + self._most, of.last_stable)
+            most = min(stop, position + self._most)
+            reached = await self._broker.ask(partial(of.stable_before, most))
             if reached == position:
                 await self._broker.grown.wait()
                 continue
@@ -233,37 +292,35 @@ class MemorySender:
         self._broker = broker
 
     async def send(self, message: Message) -> int:
-        await self._broker.answer()
-        record = self._broker.append(message).record
-        assert record is not None
-        return record.offset
+        entry = await self._broker.ask(partial(self._broker.append, message))
+        assert entry.record is not None
+        return entry.record.offset
 
 
 class MemoryIntake:
     """worker.Intake."""
 
-    def __init__(self, broker: MemoryBroker, topics: Sequence[str], group: str = "g") -> None:
+    def __init__(self, broker: MemoryBroker, topics: Sequence[str], group: str = "g", wait_s: float = 0.005) -> None:
         self.topics = tuple(topics)
+        self._wait_s = wait_s
         self._broker = broker
         self._group = group
         self._assigned: Assigned | None = None
         self._partitions: frozenset[int] = frozenset()
         self._positions: dict[tuple[str, int], int] = {}
-        self._told: dict[tuple[str, int], int] = {}
 
     async def start(self, assigned: Assigned) -> None:
-        await self._broker.answer()
         self._assigned = assigned
-        self._broker.join(self._group, self)
+        await self._broker.ask(partial(self._broker.join, self._group, self))
 
     async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
-        for topic in self.topics:
-            if topic not in positions:
-                self._positions.pop((topic, partition), None)
+        for topic in self.topics:  # those that are not named yield nothing, the others nothing meanwhile
+            self._positions.pop((topic, partition), None)
         for topic, position in positions.items():
+            of = self._broker.topics[topic][partition]
+            at = await self._broker.ask(partial(getattr, of, "beginning")) if position is None else position
             if partition in self._partitions:
-                at = self._broker.topics[topic][partition].beginning if position is None else position
-                self._positions[topic, partition] = self._told[topic, partition] = at
+                self._positions[topic, partition] = at
 
     async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:
         self._broker.check()
@@ -292,7 +349,7 @@ class MemoryIntake:
 
     async def _wait(self, event: asyncio.Event) -> None:
         try:
-            async with asyncio.timeout(0.005):
+            async with asyncio.timeout(self._wait_s):
                 await event.wait()
         except TimeoutError:
             pass

@@ -1,12 +1,13 @@
 """What the shell relies on, asked of the broker in memory and of a real Kafka alike."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import pytest
 
 from service.kafka.publisher import KafkaPublisher
-from service.ports import Aborted, Ends, Fenced, Publisher, Truncated, Unknown
+from service.ports import Aborted, Ends, Fenced, Publisher, Refused, Truncated, Unknown
 from tests.doubles.broker import until
 from tests.kafka.worlds import KafkaWorld, MemoryWorld, World, message, poll_until, read_all, values
 
@@ -124,6 +125,30 @@ async def test_a_new_publisher_settles_the_transaction_left_open(world: World) -
     assert values(await read_all(log, topic)) == ["b"]
 
 
+async def test_what_was_decided_is_in_the_log_once_a_newer_publisher_has_started(world: World) -> None:
+    topic = await world.make_topic("one", 1)
+    if isinstance(world, MemoryWorld):
+        world.broker.markers_s = lambda: 3_600.0
+    former, log = await world.publisher("p"), await world.log()
+    await former.publish([message(topic, "a")], {})
+    await former.publish([message(topic, "b")], {})
+    await world.publisher("p")
+    assert await log.ends(topic, 0) == Ends(last_stable=4, high_watermark=4)
+    assert values(await read_all(log, topic)) == ["a", "b"]
+
+
+async def test_a_message_too_large_is_refused_by_name_and_its_transaction_aborted(world: World) -> None:
+    topic = await world.make_topic("one", 1, {"max.message.bytes": "1000"})
+    publisher, log = await world.publisher("p"), await world.log()
+    small, large = message(topic, "small"), message(topic, random.Random(1).randbytes(2_000).hex())
+    with pytest.raises(Refused) as refused:
+        await publisher.publish([small, large], {})
+    assert refused.value.message == large
+    with pytest.raises(Unknown):
+        await publisher.publish([small], {})
+    assert values(await read_all(log, topic)) == []
+
+
 async def test_an_open_transaction_holds_the_last_stable_offset_back(world: World) -> None:
     topic = await world.make_topic("one", 1)
     sender, log = await world.sender(), await world.log()
@@ -197,6 +222,28 @@ async def test_a_topic_that_is_not_named_yields_nothing_until_it_is(world: World
         await intake.resume(0, {usage: 0, feedback: 1})
         (again,) = await poll_until(intake, [0, 1], 2)
         assert (again.topic, again.partition, values(again.records)) == (usage, 0, ["u0", "more0"])
+    finally:
+        await intake.stop()
+
+
+async def test_a_partition_that_is_resumed_again_yields_nothing_from_where_it_stood(world: World) -> None:
+    usage = await world.make_topic("usage", 1)
+    sent = [str(number) for number in range(12_000)]
+    publisher = await world.publisher("feed")
+    for half in (sent[:6_000], sent[6_000:]):
+        await publisher.publish([message(usage, value) for value in half], {})
+    intake = world.intake([usage])
+    await intake.start(lambda _: None)
+    try:
+        await intake.resume(0, {usage: 1})
+        async with asyncio.timeout(20):
+            while not await intake.poll([0], 1):  # what follows has come as well, and waits to be asked for
+                pass
+        resuming = asyncio.ensure_future(intake.resume(0, {usage: None}))
+        await asyncio.sleep(0)
+        polled = await poll_until(intake, [0], len(sent))
+        await resuming
+        assert [value for one in polled for value in values(one.records)] == sent
     finally:
         await intake.stop()
 

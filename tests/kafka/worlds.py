@@ -29,7 +29,7 @@ class Sends(Protocol):
 class World(Protocol):
     """A broker with fresh names; whatever it hands out is stopped at the end."""
 
-    async def make_topic(self, name: str, partitions: int) -> str: ...
+    async def make_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> str: ...
     async def publisher(self, transactional_id: str) -> Publisher: ...
     async def log(self) -> Log: ...
     async def sender(self) -> Sends: ...
@@ -42,8 +42,10 @@ class MemoryWorld:
     def __init__(self) -> None:
         self.broker = MemoryBroker()
 
-    async def make_topic(self, name: str, partitions: int) -> str:
+    async def make_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> str:
         self.broker.make_topic(name, partitions)
+        if config and "max.message.bytes" in config:
+            self.broker.largest = int(config["max.message.bytes"])
         return name
 
     async def publisher(self, transactional_id: str) -> Publisher:
