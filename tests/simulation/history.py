@@ -13,6 +13,7 @@ import pytest
 
 from service.core import step as step_module
 from service.core.calendar import to_date, to_day
+from service.wire.decisions import DecisionReader
 from service.wire.feedback import Acknowledged, acknowledgement, feed_closed, instant_text
 from tests.doubles.stand import BEGIN, GROUP, TOPICS, micros
 from tests.simulation.chance import Chance
@@ -201,6 +202,11 @@ class History:
                 at = self.broker.committed.get((GROUP, topic, partition), 0)
                 if at != end:
                     yield f"{topic}-{partition} stands at {at} of {end}"
+            decided = DecisionReader()
+            decided.take(self.broker.read(TOPICS.decisions, partition))
+            for day, record in decided.decisions().days.items():
+                if record.slices_done < record.slices:
+                    yield f"slice {record.slices_done} of {record.slices} was the last of day {day} in {partition}"
 
     def bury(self) -> None:
         """Let Python end what the processes left."""
