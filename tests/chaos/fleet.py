@@ -16,7 +16,7 @@ import httpx
 from deploy.broker import dying_with_us
 from tests.bench.place import ROOT
 
-_LOOK_S = 0.1
+_LOOK_S = 0.25
 _ANSWER_WITHIN_S = 1.0
 _AGAIN_S = 1.0
 _STOP_WITHIN_S = 30.0

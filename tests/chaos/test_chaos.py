@@ -43,7 +43,7 @@ def test_workers_that_fall_under_load_say_everything_once() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=600,
         check=False,
     )
     assert done.stdout, done.stderr[-3000:]

@@ -49,7 +49,7 @@ async def settled(worker: Worker, settings: Settings) -> None:
     fleet = Fleet([worker], PARTITIONS)
     watching = asyncio.create_task(fleet.watch())
     try:
-        await settle(settings, fleet, 180)
+        assert await settle(settings, fleet, 180) is not None, worker.log.read_text()[-2000:]
     finally:
         watching.cancel()
 
