@@ -63,17 +63,13 @@ class KafkaIntake:
         self._consumer = await started(consumer)
         self._reader = BatchReader(consumer, whole_batches=settings.whole_batches)
 
-    async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
-        """Seek and let flow; a partition that is no longer ours is left alone."""
+    async def resume(self, partition: int, positions: Mapping[str, int]) -> None:
+        """Seek and let flow, without waiting for anything; a partition that is no longer ours is left alone."""
         for topic, position in positions.items():
             tp = TopicPartition(topic, partition)
-            try:
-                start = (await self._consumer.beginning_offsets([tp]))[tp] if position is None else position
-            except (KafkaError, OSError) as error:
-                raise Lost(f"the beginning of {topic}-{partition} is not to be had: {error}") from error
             if tp in self._consumer.assignment():
-                self._consumer.seek(tp, start)
-                self._ends[tp] = start
+                self._consumer.seek(tp, position)
+                self._ends[tp] = position
                 self._consumer.resume(tp)
 
     async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:

@@ -81,10 +81,10 @@ class Shard:
     # Asked by the worker, on its loop
 
     @property
-    def positions(self) -> dict[str, int | None]:
-        """Where each topic goes on; None: at its beginning."""
+    def positions(self) -> dict[str, int]:
+        """Where each topic goes on."""
         topics = self._terms.topics
-        return {topics.usage: self._usage.end or None, topics.feedback: self._feedback.end or None}
+        return {topics.usage: self._usage.end, topics.feedback: self._feedback.end}
 
     @property
     def has_room(self) -> bool:
@@ -184,14 +184,16 @@ class Shard:
         restored = await restore(self.partition, self._world, self._terms, self._in_time())
         self._state = restored.state
         await self._say(await asyncio.to_thread(resume, self._state, self._terms.rulebook), Poll())
-        self._usage.begin(self._state.cursor)
-        self._feedback.begin(self._state.feedback_cursor)
         self._snapshots.open(self._state, decisions.high_watermark)
         if restored.has_begun_late:
             await self._snapshots.begin_keeping(self._state)
             await self._snapshots.finish()
         self.display.show(self._state)
         self.trouble = None
+        # From here to the seek that `ready` begins with nobody waits: what was polled from where a former life stood
+        # would be taken for what follows.
+        self._usage.begin(self._state.cursor)
+        self._feedback.begin(self._state.feedback_cursor)
         self._enter(Stage.RUNNING)
         self._world.observer.shard_restored(self._world.clock.elapsed_s() - began_s)
         await self._ready(self)

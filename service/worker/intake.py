@@ -30,8 +30,11 @@ class Intake(Protocol):
         nothing until `resume`. Raises: Lost.
         """
 
-    async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
-        """Let a partition's records flow from these offsets by topic; None: from the beginning. Raises: Lost."""
+    async def resume(self, partition: int, positions: Mapping[str, int]) -> None:
+        """Let a partition's records flow from these offsets by topic, at once: no poll ends before it returns.
+
+        Raises: Lost.
+        """
 
     async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:
         """Records of resumed partitions, at most so many in all; waits a little where there are none.

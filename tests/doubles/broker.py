@@ -256,11 +256,10 @@ class MemoryIntake:
         self._assigned = assigned
         self._broker.join(self._group, self)
 
-    async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
+    async def resume(self, partition: int, positions: Mapping[str, int]) -> None:
         for topic, position in positions.items():
             if partition in self._partitions:
-                at = self._broker.topics[topic][partition].beginning if position is None else position
-                self._positions[topic, partition] = self._told[topic, partition] = at
+                self._positions[topic, partition] = self._told[topic, partition] = position
 
     async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:
         self._broker.check()
