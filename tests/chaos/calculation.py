@@ -9,6 +9,7 @@ from datetime import date
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from service.core.calendar import to_day
 from service.core.rules import Rulebook
@@ -59,7 +60,8 @@ class Input:
 def calculate(given: Input, state: State, rulebook: Rulebook, intake: Intake, outlet: Outlet) -> Iterator[Message]:
     """Every message that tells the world or remembers a closed day; `state` is that of the shard's beginning."""
     for meeting in given.meetings():
-        usage = given.usage.since(state.cursor).before(meeting.usage)
+        first, last = np.searchsorted(given.usage.offsets, (state.cursor, meeting.usage)).tolist()
+        usage = given.usage[first:last]
         decoded = decode(usage, intake, meeting.usage)
         yield from (dead_letter(reject, outlet.topics.dead_letters) for reject in decoded.rejects)
         turns = step(state, rulebook, decoded.batch)

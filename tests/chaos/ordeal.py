@@ -36,7 +36,7 @@ from tests.chaos.proxy import Proxy
 
 _READY_WITHIN_S = 300.0
 _LOOK_S = 0.5
-_ACKNOWLEDGED = 20  # one of so many warnings
+_ACKNOWLEDGED = 100  # one of so many warnings
 _MEASURES = ("spend", "data", "outgoing")
 _LEFT_OUT = {"clock": "a worker's clock cannot be moved here: libfaketime is not among what is installed"}
 
