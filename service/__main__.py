@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from service.commands.dead_letters import dead_letters
 from service.commands.demo import demo
 from service.commands.past import backtest, bootstrap, windows
 from service.commands.replay import replay
@@ -51,6 +52,7 @@ app.command()(settings)
 rules.command()(backtest)
 app.add_typer(rules, name="rules")
 app.add_typer(topics, name="topics")
+app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(snapshot, name="snapshot")
 
 

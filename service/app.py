@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from service.api.app import Options, build_app
+from service.api.peers import PeerQuestions
 from service.api.server import HttpServer
 from service.clock import Clock, SystemClock
 from service.core.calendar import month_number
@@ -28,6 +29,7 @@ from service.kafka.sender import KafkaSender
 from service.kafka.tail import KafkaAlertTail
 from service.kafka.topics import check_topics
 from service.metrics import Metrics
+from service.peers import Directory, Peers, advertised, url_of
 from service.rulebook.mapping import Mapping, expand_values
 from service.rulebook.problems import suggest
 from service.settings import HttpSettings, Settings, SettingsError
@@ -38,7 +40,7 @@ from service.store.store import Store
 from service.wire.decode import Intake
 from service.wire.rejects import Fault
 from service.wire.topics import Topics, TopicSpec
-from service.worker import Summary, Worker
+from service.worker import Elsewhere, Summary, Worker, nowhere
 
 _LOG = logging.getLogger(__name__)
 _COLLECT_AFTER = 200_000  # objects that a cycle may be among; Python's own default is 700
@@ -64,12 +66,17 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A service that runs: where it listens, what it has counted, and its worker."""
+    """A service that runs: where it listens (last: alone), what it has counted, and its worker."""
 
-    address: str
+    addresses: tuple[str, ...]
     summary: Summary
     worker: Worker
     task: asyncio.Task[None]
+
+    @property
+    def address(self) -> str:
+        """Where everybody finds it."""
+        return self.addresses[0]
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait until something that the summary tells is so, or the service has ended."""
@@ -156,7 +163,7 @@ def specs_of(settings: Settings) -> tuple[TopicSpec, ...]:
     """The topics that these settings ask for."""
     horizon_days = _longest_horizon(settings)
     # Input outlives the late horizon and the oldest snapshot by a week in which somebody can notice.
-    return Topics(settings.topics.prefix).specs(settings.topics.partitions, horizon_days + 7)
+    return Topics(settings.topics.prefix).specs(settings.topics.partitions, horizon_days + 7, horizon_days)
 
 
 @contextlib.asynccontextmanager
@@ -183,16 +190,18 @@ async def running(given: Given) -> AsyncIterator[Running]:
             stack.push_async_callback(client.stop)
             await client.start()
         world = World(log, _publishers(settings, topics), store_of(settings), given.clock, summary)
-        intake = KafkaIntake(settings.kafka, [topics.usage, topics.feedback])
-        worker = Worker(world, terms, intake, sender)
+        intake = KafkaIntake(settings.kafka, [topics.usage, topics.feedback], given.rulebook.hash)
+        directory = Directory(log, sender, topics.directory)
+        worker = Worker(world, terms, intake, sender, _elsewhere(settings.http, directory, stack))
         server = _server(given, worker, topics, metrics)
-        address = _listen(server, settings.http)
+        addresses = _listen(server, settings.http)
         stack.push_async_callback(asyncio.to_thread, server.stop, _HTTP_S)
         task = asyncio.create_task(worker.run())
         stack.push_async_callback(_stop, worker, task, server)
-        service = Running(address, summary, worker, task)
-        looking = asyncio.create_task(_look_around(settings, service))
-        stack.callback(looking.cancel)
+        service = Running(tuple(url_of(*one) for one in addresses), summary, worker, task)
+        own = advertised(settings.http, *addresses[-1])
+        for beside in (_look_around(settings, service), directory.run(own, worker.running)):
+            stack.callback(asyncio.create_task(beside).cancel)
         yield service
 
 
@@ -215,10 +224,17 @@ def _try_writing(place: str) -> None:
 
 
 async def _look_around(settings: Settings, service: Running) -> None:
-    """Once the shards are shared out, say whether others could not read the snapshots that are kept here."""
+    """Once the shards are shared out, say what others would lack: snapshots that are kept here, leave to ask."""
     await service.until(lambda: bool(service.worker.readiness()["ready"]))
-    if said := unshared(settings.snapshots.folder, await machines(settings.kafka)):
+    members = await machines(settings.kafka)
+    if said := unshared(settings.snapshots.folder, frozenset(members)):
         _LOG.warning(said)
+    if len(members) > 1 and settings.http.peer_token is None:
+        _LOG.warning(
+            "the group has %d members, but CHURN_HTTP__PEER_TOKEN is not set: each answers only for its own shards; "
+            "give all of them the same secret",
+            len(members),
+        )
 
 
 def unshared(place: str, known: Collection[str]) -> str | None:
@@ -232,16 +248,26 @@ def unshared(place: str, known: Collection[str]) -> str | None:
     )
 
 
-def _listen(server: HttpServer, http: HttpSettings) -> str:
-    """Serve; returns the address. Raises: UnfitError."""
+def _elsewhere(http: HttpSettings, directory: Directory, stack: contextlib.AsyncExitStack) -> Elsewhere:
+    """How other replicas are asked: not at all without the secret that they share."""
+    if http.peer_token is None:
+        return nowhere
+    peers = Peers(lambda: directory.owners, http.peer_token.get_secret_value(), http.peer_wait_ms / 1000)
+    stack.callback(peers.close)
+    return peers
+
+
+def _listen(server: HttpServer, http: HttpSettings) -> list[tuple[str, int]]:
+    """Serve; returns hosts and ports, the one of this process alone last. Raises: UnfitError."""
+    ports = (http.port,) if http.worker_port is None else (http.port, http.worker_port)
     try:
-        host, port = server.start(http.host, http.port)
+        return server.start(http.host, *ports)
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (while")[0]  # Python's addition repeats the address
+        named = " or ".join(str(port) for port in ports)
         raise UnfitError(
-            f"{http.host}:{http.port} cannot be listened on ({reason}): correct CHURN_HTTP__HOST or CHURN_HTTP__PORT"
+            f"{http.host}:{named} cannot be listened on ({reason}): correct CHURN_HTTP__HOST or CHURN_HTTP__PORT"
         ) from error
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def _stop(worker: Worker, task: asyncio.Task[None], server: HttpServer) -> None:
@@ -273,7 +299,11 @@ def _terms(given: Given, topics: Topics) -> Terms:
         turn_records=settings.kafka.poll_records,
         turn_interval_s=settings.kafka.turn_interval_ms / 1000,
         mirror_interval_s=settings.kafka.mirror_interval_ms / 1000,
+        breaker_records=settings.kafka.breaker_records,
+        breaker_share=settings.kafka.breaker_share,
+        breaker_run=settings.kafka.breaker_run,
         accept_gaps=settings.kafka.accept_gaps,
+        stall_s=float(settings.kafka.stall_s),
         snapshot_records=settings.snapshots.every_records,
         snapshot_interval_s=settings.snapshots.every_minutes * 60.0,
         memory_bytes=settings.memory.limit_mb << 20 or None,
@@ -282,12 +312,14 @@ def _terms(given: Given, topics: Topics) -> Terms:
 
 def _server(given: Given, worker: Worker, topics: Topics, metrics: Metrics) -> HttpServer:
     settings = given.settings
+    token = settings.http.peer_token
     options = Options(
         currency=settings.money.currency,
         minor_digits=settings.money.minor_digits,
         zone=settings.time.zone,
         acknowledge_wait_s=settings.http.acknowledge_wait_ms / 1000,
         clock=given.clock,
+        peers=None if token is None else PeerQuestions(worker.shelf, token.get_secret_value()),
     )
     tail = KafkaAlertTail(settings.kafka, topics.warnings)
     return HttpServer(build_app(worker.desk, tail, given.rulebook, metrics, options))

@@ -33,6 +33,8 @@ _PATH_WORDS = frozenset(
         "asyncapi.json",
         "console",
         "static",
+        "internal",
+        "ask",
         "favicon.ico",
     )
 )
@@ -46,10 +48,16 @@ _CONTROLS |= {0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 class _Ids:
-    """How ids are shown; set once by `configure`."""
+    """How ids are shown; see `show_ids`."""
 
     plain = False
     key = b""
+
+
+def show_ids(*, plain: bool, id_key: str = "") -> None:
+    """Whether ids are shown as they are from now on, and the secret that is mixed into their hashes else."""
+    _Ids.plain = plain
+    _Ids.key = hashlib.blake2b(id_key.encode(), digest_size=32).digest()
 
 
 def hashed(subscriber_id: str) -> str:
@@ -77,8 +85,7 @@ def configure(
     `id_key` is mixed into the hashes of ids, so that who knows an id cannot find it in the log.
     """
     stream = stream or sys.stderr
-    _Ids.plain = level == "debug"
-    _Ids.key = hashlib.blake2b(id_key.encode(), digest_size=32).digest()
+    show_ids(plain=level == "debug", id_key=id_key)
     handler = logging.StreamHandler(stream)
     as_text = form == "text" or (form == "auto" and stream.isatty())
     handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())

@@ -13,6 +13,7 @@ from service.api.feed import Feed, Limits
 from service.api.headers import SafeHeaders
 from service.api.health import Health
 from service.api.page import page_routes
+from service.api.peers import PeerQuestions
 from service.api.problems import Guard, install_problems
 from service.api.rules import Rules
 from service.api.stream import Stream
@@ -44,6 +45,7 @@ class Options:
     zone: str = "UTC"  # in which the page shows instants
     limits: Limits = field(default_factory=Limits)
     clock: Clock = field(default_factory=SystemClock)
+    peers: PeerQuestions | None = None  # what other replicas may ask
 
 
 def build_app(
@@ -73,6 +75,8 @@ def build_app(
         page_routes({"currency": options.currency, "minor_digits": str(options.minor_digits), "zone": options.zone}),
     ):
         app.include_router(routes)
+    if options.peers is not None:
+        app.include_router(options.peers.routes())
     install_problems(app)
     app.add_middleware(Guard)
     app.add_middleware(Traffic, metrics=metrics, clock=options.clock)

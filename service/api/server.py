@@ -54,21 +54,21 @@ class HttpServer:
         self._server = _Quiet(config)
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._socket: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
         self._fault: BaseException | None = None
 
-    def start(self, host: str, port: int) -> tuple[str, int]:
-        """Bind (port 0: any free one), serve, and return the address bound. Raises: OSError, RuntimeError."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        bound = socket.create_server((host, port), family=family, backlog=2048)
-        # Named a TCP socket, asyncio sends each piece of an answer at once; else the second waits 40 ms for an ACK.
-        self._socket = socket.socket(family, bound.type, socket.IPPROTO_TCP, bound.detach())
-        address: tuple[str, int] = self._socket.getsockname()[:2]
+    def start(self, host: str, *ports: int) -> list[tuple[str, int]]:
+        """Bind (port 0: any free one), serve, and return the addresses bound. Raises: OSError, RuntimeError.
+
+        Where there are several ports, other processes may share the first.
+        """
+        for port in ports:
+            self._sockets.append(_bound(host, port, shared=len(ports) > 1 and not self._sockets))
         self._thread.start()
         while not self._server.listens.wait(0.05):
             if not self._thread.is_alive():
                 raise RuntimeError("the HTTP side did not start") from self._fault
-        return address
+        return [bound.getsockname()[:2] for bound in self._sockets]
 
     def end_streams(self) -> None:
         """Let every client of a live stream go; no new one is admitted. Returns at once, from any thread."""
@@ -91,7 +91,14 @@ class HttpServer:
         try:
             with asyncio.Runner() as runner:
                 self._loop = runner.get_loop()
-                runner.run(self._server.serve(sockets=None if self._socket is None else [self._socket]))
+                runner.run(self._server.serve(sockets=self._sockets))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - told to whoever waits; uvicorn fails by SystemExit
             self._fault = error
             _logger.error("the HTTP side ended: %s", describe_fault(error))  # noqa: TRY400 - a traceback may name a person
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.create_server((host, port), family=family, backlog=2048, reuse_port=shared)
+    # Named a TCP socket, asyncio sends each piece of an answer at once; else the second waits 40 ms for an ACK.
+    return socket.socket(family, bound.type, socket.IPPROTO_TCP, bound.detach())

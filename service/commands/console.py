@@ -26,6 +26,12 @@ def finish(answer: Mapping[str, Any], sentence: str, *, as_json: bool) -> None:
     typer.echo(orjson.dumps(answer).decode() if as_json else sentence)
 
 
+def printable(data: bytes) -> str:
+    """Bytes of strangers as text that does nothing to a terminal; what is no text, or not to be seen, is escaped."""
+    text = data.decode(errors="backslashreplace")
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def watched(items: Iterable[Item], doing: str, total: int | None = None) -> Iterator[Item]:
     """The items, with a progress bar on standard error while a person watches."""
     yield from track(

@@ -213,8 +213,7 @@ def _publish_close(state: State, transitions: pl.DataFrame, record: DayRecord) -
     forgotten = state.episodes.forget(record.day - state.config.keep_days)
     state.judged = True
     contacts = state.episodes.contact(orders_of(transitions))
-    mine = _dealt(transitions, record.slices)
-    theirs = _dealt(contacts, record.slices)
+    mine, theirs = _dealt(transitions, record), _dealt(contacts, record)
     turns = []
     for number in range(record.slices_done, record.slices):
         state.last_close = replace(record, slices_done=number + 1)
@@ -232,12 +231,16 @@ def _publish_close(state: State, transitions: pl.DataFrame, record: DayRecord) -
     return turns
 
 
-def _dealt(frame: pl.DataFrame, slices: int) -> list[pl.DataFrame]:
-    """Lines by slice, all of a subscriber in one, the same at any time."""
-    if slices == 1:
+def _dealt(frame: pl.DataFrame, record: DayRecord) -> list[pl.DataFrame]:
+    """Lines by slice, all of a subscriber in one, the same at any time.
+
+    What other rules say of subscribers whose slice is done, after an interruption, goes with the next.
+    """
+    if record.slices == 1:
         return [frame]
-    numbers = hash64(frame["subscriber_id"]) % np.uint64(slices)
-    return [frame.filter(pl.Series(numbers == number)) for number in range(slices)]
+    numbers = hash64(frame["subscriber_id"]) % np.uint64(record.slices)
+    numbers = np.maximum(numbers, np.uint64(record.slices_done))
+    return [frame.filter(pl.Series(numbers == number)) for number in range(record.slices)]
 
 
 def apply_feedback(state: State, rulebook: Rulebook, frame: pl.DataFrame) -> Turn:

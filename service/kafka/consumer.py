@@ -11,10 +11,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import errors as kafka
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from service.kafka.assignor import ShardAssignor
 from service.kafka.batches import BatchReader
 from service.kafka.connection import client_options
 from service.kafka.log import started, stopped
@@ -30,11 +30,12 @@ _POLL_AT_LEAST_MS = 24 * 3_600_000
 
 
 class KafkaIntake:
-    """See worker.Intake. `topics` have the same number of partitions, so that one assignor keeps them together."""
+    """See worker.Intake. `topics` have the same number of partitions; `rulebook` is the hash of ours, for others."""
 
-    def __init__(self, settings: KafkaSettings, topics: Sequence[str]) -> None:
+    def __init__(self, settings: KafkaSettings, topics: Sequence[str], rulebook: str = "") -> None:
         self._settings = settings
         self._topics = tuple(topics)
+        self._assignor = ShardAssignor(rulebook)
         self._consumer: Any = None
         self._reader: BatchReader | None = None
         self._ends: dict[TopicPartition, int] = {}
@@ -48,8 +49,7 @@ class KafkaIntake:
             isolation_level="read_committed",
             auto_offset_reset="none",
             enable_auto_commit=False,
-            # Range keeps the topics of a partition together; exactly one assignor, or members might disagree.
-            partition_assignment_strategy=(RangePartitionAssignor,),
+            partition_assignment_strategy=(self._assignor,),  # exactly one, or members might disagree
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=settings.heartbeat_interval_ms,
             rebalance_timeout_ms=settings.rebalance_timeout_ms,
@@ -65,12 +65,21 @@ class KafkaIntake:
 
     async def resume(self, partition: int, positions: Mapping[str, int]) -> None:
         """Seek and let flow, without waiting for anything; a partition that is no longer ours is left alone."""
+        for tp in [tp for tp in self._ends if tp.partition == partition and tp.topic not in positions]:
+            self._hold_back(tp)
         for topic, position in positions.items():
             tp = TopicPartition(topic, partition)
             if tp in self._consumer.assignment():
                 self._consumer.seek(tp, position)
                 self._ends[tp] = position
                 self._consumer.resume(tp)
+
+    def _hold_back(self, tp: TopicPartition) -> None:
+        end = self._ends.pop(tp)
+        if tp in self._consumer.assignment():
+            self._consumer.pause(tp)
+            # What was fetched and not asked for would hold up its broker's other partitions: a seek drops it.
+            self._consumer.seek(tp, end)
 
     async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:
         """See worker.Intake."""

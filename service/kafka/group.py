@@ -7,15 +7,15 @@ from service.kafka.connection import client_options
 from service.settings import KafkaSettings
 
 
-async def machines(settings: KafkaSettings) -> frozenset[str]:
-    """Addresses of the machines that members of the group connect from; none where the broker does not say."""
+async def machines(settings: KafkaSettings) -> tuple[str, ...]:
+    """Of each member of the group the machine that it connects from; none where the broker does not say."""
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
         await admin.start()
         answers = await admin.describe_consumer_groups([settings.group_id])
         told = [group for answer in answers for group in answer.to_object()["groups"]]
-        return frozenset(member["client_host"].removeprefix("/") for group in told for member in group["members"])
+        return tuple(member["client_host"].removeprefix("/") for group in told for member in group["members"])
     except (KafkaError, OSError):
-        return frozenset()
+        return ()
     finally:
         await admin.close()

@@ -13,11 +13,12 @@ from aiokafka.errors import KafkaError
 
 from service.kafka.connection import BrokerMissing, client_options, reach
 from service.settings import KafkaSettings
-from service.wire.topics import TopicSpec
+from service.wire.topics import DAY_MS, TopicSpec
 
-# What makes a topic unfit; how long it keeps its records is the operator's to choose.
+# What makes a topic unfit; for how much longer than it must it keeps its records is the operator's to choose.
 _NEEDED = ("cleanup.policy", "message.timestamp.type")
 
+_KEPT, _IN_SYNC = "retention.ms", "min.insync.replicas"
 _LOOKS, _LOOK_S = 100, 0.05  # five seconds at most
 
 
@@ -76,13 +77,34 @@ async def check_topics(settings: KafkaSettings, specs: Sequence[TopicSpec]) -> l
         for (has, wanted), names in odd.items()
     ]
     for spec in known:
-        problems += [
-            f"The topic {spec.name} has {name}={has}, not {spec.config[name]}: alter its configuration"
-            for name in _NEEDED
-            if name in spec.config
-            and (has := configs.get(spec.name, {}).get(name, spec.config[name])) != spec.config[name]
-        ]
+        problems += _faults(spec, configs.get(spec.name, {}), shapes[spec.name]["partitions"])
     return problems
+
+
+def _faults(spec: TopicSpec, has: Mapping[str, str], partitions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is wrong with a topic of such a configuration (empty: not known), each with the remedy."""
+    told = [
+        f"The topic {spec.name} has {name}={has[name]}, not {spec.config[name]}: {_altering(spec, name)}"
+        for name in _NEEDED
+        if name in spec.config and has.get(name, spec.config[name]) != spec.config[name]
+    ]
+    kept_ms = int(has.get(_KEPT, -1))
+    if 0 <= kept_ms < spec.least_days * DAY_MS:
+        told.append(
+            f"The topic {spec.name} keeps its records for {kept_ms / DAY_MS:.3g} days, but a restart may need those of "
+            f"{spec.least_days} (CHURN_TIME__LATE_DAYS...): {_altering(spec, _KEPT)}"
+        )
+    replicas = min((len(partition["replicas"]) for partition in partitions), default=1)
+    if replicas < (least := int(has.get(_IN_SYNC, 1))):
+        told.append(
+            f"The topic {spec.name} has {replicas} replicas, but takes nothing from fewer than {least} ({_IN_SYNC}): "
+            f"give it more by kafka-reassign-partitions.sh, or alter that to {replicas}"
+        )
+    return told
+
+
+def _altering(spec: TopicSpec, name: str) -> str:
+    return f"kafka-configs.sh --alter --topic {spec.name} --add-config {name}={spec.config[name]}"
 
 
 def _named(topics: Sequence[str], one: str, several: str) -> str:

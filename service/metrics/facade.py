@@ -131,6 +131,10 @@ class Metrics:
         for name in OF_A_SHARD:
             self._gauges[name].remove_by_labels({"partition": str(partition)})
 
+    def usage_held(self, partition: int, *, held: bool) -> None:
+        """Whether a shard takes no usage because too much of it is bad."""
+        self._set("usage_held", int(held), partition)
+
     def shard_restored(self, seconds: float) -> None:
         """A shard was restored and runs."""
         self._time("restore", seconds)
@@ -183,6 +187,10 @@ class Metrics:
     def broker_answers(self, *, connected: bool) -> None:
         """Whether the broker answers."""
         self._set("broker_connected", int(connected))
+
+    def consumer_restarted(self) -> None:
+        """The group was joined anew, for shards were fed nothing."""
+        self._count("consumer_restarts", 1)
 
     def rulebook_loaded(self, rulebook_hash: str, rules: Iterable[Judged]) -> None:
         """Another rulebook judges; its rules' counters start at zero, so that a first warning is an increase."""

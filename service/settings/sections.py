@@ -137,6 +137,10 @@ class KafkaSettings(Section):
         "by default 900000",
     )
     retry_backoff_ms: Milliseconds = Field(default=20, description="Wait before a request is tried again")
+    stall_s: Count = Field(
+        default=60,
+        description="Seconds without any record, though there are more, after which a worker joins the group anew",
+    )
     poll_records: Count = Field(default=50_000, description="Most records of one turn")
     poll_wait_ms: Milliseconds = Field(default=200, description="Longest wait for records that are not there yet")
     turn_interval_ms: Milliseconds = Field(
@@ -156,6 +160,17 @@ class KafkaSettings(Section):
         default=False,
         description="Whether to go on where records were deleted before they were read; else their shard does not run, "
         "for what it told would be incomplete",
+    )
+    breaker_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="A shard takes no more usage where more than this share of breaker_records in a row is bad, or "
+        "breaker_run in a row are; 1 lets all of them pass as dead letters",
+    )
+    breaker_records: Count = Field(default=1_000, description="Records in a row that breaker_share is measured over")
+    breaker_run: Count = Field(
+        default=500, description="Bad records in a row that are too many, however few there were before them"
     )
     whole_batches: bool = Field(
         default=True,
@@ -283,6 +298,26 @@ class HttpSettings(Section):
 
     host: Host = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all")
     port: int = Field(default=8080, ge=0, le=65_535, description="Port to listen on; 0 for any free one")
+    worker_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="A second port, of this process alone (0: any free one), where several share the first; "
+        "`run --workers` gives each worker its own",
+    )
+    advertised: str = Field(
+        default="",
+        pattern=r"^(https?://[^/\s]+)?$",
+        description="Where other replicas reach this one, such as http://10.0.0.7:8080; empty: the address that it "
+        "listens on, or the machine's where it listens on all",
+    )
+    peer_token: SecretStr | None = Field(
+        default=None,
+        description="Secret that all replicas share; without it they answer only for the shards that they have",
+    )
+    peer_wait_ms: Milliseconds = Field(
+        default=1_000, description="How long an answer waits for another replica before it goes without"
+    )
     acknowledge_wait_ms: Milliseconds = Field(
         default=2_000, description="How long an acknowledgement waits for its shard before it answers 202"
     )

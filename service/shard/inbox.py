@@ -2,8 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from service.ports import Record, Records
+
+
+class Place(NamedTuple):
+    """Where a shard is in its usage: the position to which it was fed, its cursor, and the end that it could reach."""
+
+    fed: int
+    cursor: int
+    end: int
 
 
 @dataclass(slots=True)

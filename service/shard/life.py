@@ -5,22 +5,23 @@ Each turn: take what waits -> decode in a thread, beside the step before -> step
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from service.core.events import Batch
 from service.core.segments import tally
-from service.core.state import Aside, new_state
+from service.core.state import new_state
 from service.core.step import close_through, resume, step
 from service.core.turn import Turn
 from service.ports import Ends, Fenced, Lost, Publisher, Record, Records, Truncated
+from service.shard.breaker import Breaker
 from service.shard.display import Display
-from service.shard.inbox import Lane
-from service.shard.outbox import CutShort, Outbox, Poll
+from service.shard.inbox import Lane, Place
+from service.shard.outbox import CutShort, Outbox, Poll, in_time
 from service.shard.reports import Reports
-from service.shard.restore import restore
+from service.shard.restore import Way, restore
 from service.shard.snapshots import Snapshots
 from service.shard.world import Stage, Terms, World, growing
 from service.wire.decode import Decoded, decode
@@ -62,16 +63,19 @@ class Shard:
         self.stage = Stage.ASSIGNED
         self.display = Display(partition, terms.rulebook)
         self.trouble: str | None = None  # why it does not run, for people
+        self._way = Way(world.clock)
         self._world = world
         self._terms = terms
         self._still_ours = still_ours
         self._ready = ready
+        self._breaker = Breaker(terms)
         self._usage, self._feedback = Lane(), Lane()
         self._ahead: asyncio.Task[_Taken] | None = None  # usage that was taken and is being decoded
         self._gap: Truncated | None = None  # records that were deleted before they were read
         self._wake = asyncio.Event()
         self._leaving = self._drains = False
         self._leave_by_s = 0.0
+        self._end = 0  # of the usage that could be taken, when we last looked
         self._looked_s = self._began_s = 0.0
         self._state = new_state(terms.config)
         self._outbox = Outbox(partition, world, terms, self._renew, self._has_time)
@@ -82,9 +86,16 @@ class Shard:
 
     @property
     def positions(self) -> dict[str, int]:
-        """Where each topic goes on."""
-        topics = self._terms.topics
-        return {topics.usage: self._usage.end, topics.feedback: self._feedback.end}
+        """Where each topic goes on that may."""
+        lanes = {self._terms.topics.feedback: self._feedback}
+        if not self._breaker.holds:
+            lanes[self._terms.topics.usage] = self._usage
+        return {topic: lane.end for topic, lane in lanes.items()}
+
+    @property
+    def held_because(self) -> str | None:
+        """Why no usage is taken, for people; None while it is."""
+        return self._breaker.reason
 
     @property
     def has_room(self) -> bool:
@@ -95,14 +106,28 @@ class Shard:
         )
 
     @property
+    def waits_for(self) -> str | None:
+        """Why it does not run yet, for people, as far as there is anything to say."""
+        return self.trouble or (self._way.sentence if self.stage is Stage.RESTORING else None)
+
+    @property
+    def place(self) -> Place | None:
+        """How far it has come; None while it takes nothing."""
+        if self.stage is not Stage.RUNNING or self._gap is not None or self._breaker.reason is not None:
+            return None
+        return Place(self._usage.end, self._state.cursor, self._end)
+
+    @property
     def is_leaving(self) -> bool:
         """Whether it will end by itself."""
         return self._leaving
 
     def offer(self, topic: str, records: Sequence[Record], end: int) -> None:
         """Records that were polled, and the position after them."""
-        lane = self._feedback if topic == self._terms.topics.feedback else self._usage
-        lane.offer(records, end)
+        if topic == self._terms.topics.feedback:
+            self._feedback.offer(records, end)
+        elif not self._breaker.holds:
+            self._usage.offer(records, end)
         self._wake.set()
 
     def refuse(self, gap: Truncated) -> None:
@@ -118,18 +143,6 @@ class Shard:
 
     def _has_time(self) -> bool:
         return not self._leaving or self._world.clock.elapsed_s() < self._leave_by_s
-
-    def _in_time(self, aside: Aside = nullcontext) -> Aside:
-        """`aside`, which breaks a step off when it is time to end: months of days may close in one."""
-
-        @contextmanager
-        def entered() -> Iterator[None]:
-            if not self._has_time():
-                raise CutShort
-            with aside():
-                yield
-
-        return entered
 
     async def applied(self, offset: int) -> None:
         """Return when the feedback record at an offset has taken effect."""
@@ -181,7 +194,7 @@ class Shard:
         decisions = await self._world.log.ends(self._terms.topics.decisions, self.partition)
         self._outbox.open(publisher, decisions.high_watermark)
         self._enter(Stage.RESTORING)
-        restored = await restore(self.partition, self._world, self._terms, self._in_time())
+        restored = await restore(self.partition, self._world, self._terms, in_time(self._has_time), self._way)
         self._state = restored.state
         await self._say(await asyncio.to_thread(resume, self._state, self._terms.rulebook), Poll())
         self._snapshots.open(self._state, decisions.high_watermark)
@@ -196,6 +209,7 @@ class Shard:
         self._feedback.begin(self._state.feedback_cursor)
         self._enter(Stage.RUNNING)
         self._world.observer.shard_restored(self._world.clock.elapsed_s() - began_s)
+        self._world.observer.usage_held(self.partition, held=False)
         await self._ready(self)
         with self._world.pace.shared():
             while not self._leaving:
@@ -212,6 +226,9 @@ class Shard:
         if not (self._usage_waits or self._feedback.waits):
             await self._pause(self._terms.mirror_interval_s)
         self._wake.clear()
+        if self._breaker.is_due(self._world.clock.elapsed_s()):
+            self._breaker.try_again()
+            await self._ready(self)
         if self._usage_waits:
             await self._gather()
             await self._take_usage()
@@ -264,6 +281,11 @@ class Shard:
         assert self._ahead is not None  # noqa: S101 - usage waits
         taken = await self._ahead
         self._ahead = None
+        before = self._breaker.reason
+        if not self._breaker.passes(taken.records, taken.decoded.rejects, self._world.clock.elapsed_s()):
+            await self._hold(is_news=self._breaker.reason != before)
+            return
+        self._world.observer.usage_held(self.partition, held=False)
         # Little is better left to grow while the step runs: each turn costs something, however small.
         if self._is_worthwhile:
             self._decode_ahead()
@@ -275,9 +297,17 @@ class Shard:
         self.display.show(self._state)
         self._world.observer.batch_finished(self._world.clock.elapsed_s() - self._began_s)
 
+    async def _hold(self, *, is_news: bool) -> None:
+        """Leave usage from the cursor on where it is; what was taken is read again later."""
+        self._usage.begin(self._state.cursor)
+        self._world.observer.usage_held(self.partition, held=True)
+        level = logging.ERROR if is_news else logging.DEBUG
+        _LOG.log(level, "shard %d takes no usage: %s", self.partition, self._breaker.reason)
+        await self._ready(self)
+
     def _step(self, batch: Batch) -> list[Turn]:
         with self.display.stepping() as aside:
-            return step(self._state, self._terms.rulebook, batch, self._in_time(aside))
+            return step(self._state, self._terms.rulebook, batch, in_time(self._has_time, aside))
 
     async def _take_feedback(self) -> None:
         if self._feedback.waits:
@@ -299,6 +329,7 @@ class Shard:
             ends = await self._world.log.ends(self._terms.topics.usage, self.partition)
         except Lost:
             return  # what is in state stays; the broker is waited for
+        self._end = ends.last_stable
         self._world.observer.shard_moved(self.partition, self._state.cursor, ends.high_watermark)
         self._world.observer.shard_measured(self.partition, self._state)
         day = self._day_due(ends) if self._terms.wall else None
@@ -321,7 +352,7 @@ class Shard:
     async def _close(self, day: int) -> None:
         def closing() -> list[Turn]:
             with self.display.stepping() as aside:
-                return close_through(self._state, self._terms.rulebook, day, "clock", self._in_time(aside))
+                return close_through(self._state, self._terms.rulebook, day, "clock", in_time(self._has_time, aside))
 
         turns, _ = await self._work(closing)
         await self._say(turns, Poll())
@@ -377,6 +408,7 @@ class Shard:
     def _begin_anew(self) -> None:
         """Nothing of a former life is kept."""
         self._gap = None
+        self._breaker = Breaker(self._terms)
         self._state = new_state(self._terms.config)
         self._outbox = Outbox(self.partition, self._world, self._terms, self._renew, self._has_time)
         self._reports = Reports(self.partition, self._world, self._terms)

@@ -4,27 +4,41 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
+from service.core.state import Aside
 from service.core.turn import Turn
 from service.ports import Aborted, Fenced, Message, Publisher, Record, Refused, Unknown
 from service.shard.slicing import before, says_nothing, slices
 from service.shard.world import Terms, Verdict, World
-from service.wire.deadletters import dead_letter, late_messages
+from service.wire.deadletters import CUT, dead_letter, late_messages
 from service.wire.decisions import DecisionReader, Decisions, decision_messages
 from service.wire.messages import Outlet, turn_messages
 from service.wire.rejects import Reject
 
 _LOG = logging.getLogger(__name__)
 _MARKERS_WITHIN_S = 0.02  # about the time between a commit's answer and its markers in the log
-_CUT = ("churn.value.cut", b"the broker takes no record of this size")
 
 Renew = Callable[[], Awaitable[Publisher]]
 
 
 class CutShort(Exception):  # noqa: N818 - an end, not a fault
     """There is no time left for the turns unsaid: they are judged again after the next restore."""
+
+
+def in_time(has_time: Callable[[], bool], aside: Aside = nullcontext) -> Aside:
+    """`aside`, which breaks a step off when it is time to end: months of days may close in one."""
+
+    @contextlib.contextmanager
+    def entered() -> Iterator[None]:
+        if not has_time():
+            raise CutShort
+        with aside():
+            yield
+
+    return entered
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +228,6 @@ def _shortened(messages: Sequence[Message], refused: Refused, may: set[str]) -> 
     if refused.message.topic not in may or refused.message.value is None:
         raise refused
     return [
-        replace(message, value=None, headers=(*message.headers, _CUT)) if message == refused.message else message
+        replace(message, value=None, headers=(*message.headers, CUT)) if message == refused.message else message
         for message in messages
     ]

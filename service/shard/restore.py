@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import logging
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import polars as pl
 
+from service.clock import Clock
 from service.core.events import COMMON, Batch
 from service.core.frames import from_frames, recall
 from service.core.state import Aside, State, new_state
@@ -21,6 +23,33 @@ from service.wire.decode import decode
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class Way:
+    """How far a restore has come in the records that it reads again; safe to read from any thread."""
+
+    clock: Clock
+    first: int = 0
+    at: int = 0
+    last: int = 0
+    began_s: float = 0.0
+
+    def begin(self, first: int, last: int) -> None:
+        """Records from `first` to before `last` are to be read."""
+        self.first, self.at, self.last, self.began_s = first, first, last, self.clock.elapsed_s()
+
+    @property
+    def sentence(self) -> str | None:
+        """For people; None before it is known how far it is."""
+        if self.last <= self.first:
+            return None
+        done, total = self.at - self.first, self.last - self.first
+        told = f"{done:,} of {total:,} records are read again"
+        if not done:
+            return told
+        left_s = (self.clock.elapsed_s() - self.began_s) * (total - done) / done
+        return f"{told}, about {left_s:.0f} s are left"
+
+
 class Restored(NamedTuple):
     """A shard as it stood; `has_begun_late` at a log whose first records were gone: only a snapshot remembers where."""
 
@@ -28,8 +57,10 @@ class Restored(NamedTuple):
     has_begun_late: bool
 
 
-async def restore(partition: int, world: World, terms: Terms, aside: Aside = nullcontext) -> Restored:
-    """Decisions to their end, the newest snapshot not ahead of the cursor, the log's tail.
+async def restore(
+    partition: int, world: World, terms: Terms, aside: Aside = nullcontext, way: Way | None = None
+) -> Restored:
+    """Decisions to their end, the newest snapshot not ahead of the cursor, the log's tail; `way` is kept up to date.
 
     Raises: Lost, Truncated, and what `aside` raises to break it off.
     """
@@ -43,7 +74,9 @@ async def restore(partition: int, world: World, terms: Terms, aside: Aside = nul
         reports = await _first_left(told, terms.topics.feedback, (partition, world, terms), has_begun=told > 0)
         has_begun_late = not has_begun and state.cursor < usage
         state.cursor = usage
-        await _follow_tail(state, decided, (partition, world, terms), aside)
+        way = way or Way(world.clock)
+        way.begin(state.cursor, decided.cursor)
+        await _follow_tail(state, decided, (partition, world, terms), (aside, way))
         await asyncio.to_thread(recall, state, decided.episodes, decided.contacts, decided.days, reports)
     return Restored(state, has_begun_late)
 
@@ -80,8 +113,10 @@ async def _first_left(cursor: int, topic: str, given: tuple[int, World, Terms], 
     return max(cursor, beginning)
 
 
-async def _follow_tail(state: State, decided: Decisions, given: tuple[int, World, Terms], aside: Aside) -> None:
-    partition, world, terms = given
+async def _follow_tail(
+    state: State, decided: Decisions, given: tuple[int, World, Terms], beside: tuple[Aside, Way]
+) -> None:
+    (partition, world, terms), (aside, way) = given, beside
     cuts = {day: record.cut for day, record in decided.days.items()}
     if state.cursor < decided.cursor:
         tail = world.log.read(terms.topics.usage, partition, state.cursor, decided.cursor)
@@ -89,6 +124,7 @@ async def _follow_tail(state: State, decided: Decisions, given: tuple[int, World
             async for records in reading:
                 batch = (await asyncio.to_thread(decode, records, terms.intake)).batch
                 await asyncio.to_thread(retrace, state, batch, cuts, aside)
+                way.at = state.cursor
     rest = Batch(pl.DataFrame(schema=COMMON), {}, max(decided.cursor, state.cursor))
     await asyncio.to_thread(retrace, state, rest, cuts, aside)
     await asyncio.to_thread(retrace_end, state, cuts, aside)

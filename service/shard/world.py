@@ -61,6 +61,9 @@ class Observer(Protocol):
     def shard_left(self, partition: int) -> None:
         """A shard lives here no longer."""
 
+    def usage_held(self, partition: int, *, held: bool) -> None:
+        """Whether a shard takes no usage because too much of it is bad."""
+
     def shard_restored(self, seconds: float) -> None:
         """A shard stands where it stood."""
 
@@ -84,6 +87,9 @@ class Observer(Protocol):
 
     def broker_answers(self, *, connected: bool) -> None:
         """Whether the broker answers."""
+
+    def consumer_restarted(self) -> None:
+        """The group was joined anew, for shards were fed nothing."""
 
 
 def growing(first_s: float, attempt: int, most_s: float) -> float:
@@ -120,9 +126,13 @@ class Terms:
     mirror_interval_s: float = 1.0  # between commits of turns that say nothing, and between looks at the clock
     snapshot_records: int = 2_000_000
     snapshot_interval_s: float = 600.0
+    breaker_records: int = 1_000  # among so many records in a row
+    breaker_share: float = 0.5  # no more than this share may be bad; 1: any may
+    breaker_run: int = 500  # so many bad ones in a row are too many
     accept_gaps: bool = False  # whether to go on where records were deleted before they were read
     back_off_s: float = 0.5
     most_back_off_s: float = 15.0
+    stall_s: float = 60.0  # without a record, though there are more, until the group is joined anew
     memory_bytes: int | None = None  # what the process may take; None: what the machine gives it
 
     @property

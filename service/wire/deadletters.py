@@ -8,10 +8,11 @@ from service.wire.records import Message, Record, is_text
 from service.wire.rejects import Fault, Reject
 
 # The names that Kafka Connect gives these headers, so that its tools can read them.
-_PREFIX = "__connect.errors."
+PREFIX = "__connect.errors."
+CUT = ("churn.value.cut", b"the broker takes no record of this size")  # last of a letter whose value was left out
 LATE_REASON = "churn.late.reason"
 _LATE_FROM = ("churn.late.topic", "churn.late.partition", "churn.late.offset")
-_EXCEPTIONS = {
+EXCEPTIONS = {
     Fault.MALFORMED: "MalformedValue",
     Fault.INVALID: "InvalidEvent",
     Fault.UNMAPPED: "UnmappedRecord",
@@ -31,12 +32,12 @@ def dead_letter(reject: Reject, topic: str) -> Message:
         "partition": str(record.partition),
         "offset": str(record.offset),
         "stage": _STAGE,
-        "exception.class.name": _EXCEPTIONS[reject.fault],
+        "exception.class.name": EXCEPTIONS[reject.fault],
         "exception.message": reject.reason,
     }
     # A letter that failed again says only why it failed last; a name that is no text cannot be sent.
-    kept = tuple(header for header in record.headers if is_text(header[0]) and not header[0].startswith(_PREFIX))
-    added = tuple((_PREFIX + name, text.encode(errors="replace")) for name, text in told.items())
+    kept = tuple(header for header in record.headers if is_text(header[0]) and not header[0].startswith(PREFIX))
+    added = tuple((PREFIX + name, text.encode(errors="replace")) for name, text in told.items())
     return Message(topic, record.partition, record.key, record.value, kept + added)
 
 

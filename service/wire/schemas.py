@@ -12,6 +12,7 @@ import msgspec
 
 from service.core.events import CHANNELS
 from service.wire import events, feedback
+from service.wire.letters import MARKER
 from service.wire.messages import ORDER_SCHEMA, SOURCE, WARNING_SCHEMA
 from service.wire.topics import Topics
 from service.wire.warnings import Ordered, Warned
@@ -95,7 +96,7 @@ def _topics(topics: Topics) -> list[tuple[str, str, str, Sequence[str], str]]:
         *outbound,
         ("churn_segments", topics.segments, "send", ["segment"], "Changes of segment."),
         ("usage_late", topics.late, "send", ["late"], "Records too late to count, as they came."),
-        ("usage_dead_letters", topics.dead_letters, "send", ["dead_letter"], "Records that cannot be read."),
+        ("usage_dead_letters", topics.dead_letters, "send", ["dead_letter", "replayed"], "What cannot be read."),
         ("churn_decisions", topics.decisions, "send", ["decision"], "The service's own memory; compacted."),
         ("churn_directory", topics.directory, "send", ["owner"], "Which worker owns which shard; compacted."),
         ("churn_rulebook", topics.rulebook, "send", ["rulebook"], "Versions of the rulebook; compacted."),
@@ -117,6 +118,7 @@ def _messages() -> Document:
         "segment": _message("A change of segment", "object", keyed, None),
         "late": _message("A record as it came", "any", keyed, "late"),
         "dead_letter": _message("A record as it came", "any", keyed, "errors"),
+        "replayed": _message("A marker, no key and no value: that letter was sent back", "any", {}, "replayed"),
         "decision": _message("A value under cursor, day/, episode/ or contact/", "any", {}, None),
         "owner": _message("An owner of a shard", "object", {}, None),
         "rulebook": _message("A version of the rulebook, keyed by its hash", "any", {}, None),
@@ -154,6 +156,7 @@ def _schemas() -> Document:
         | {"description": f"CloudEvents attributes of {SOURCE}; a record sent twice has the same ce_id."},
         "errors": _texts({f"__connect.errors.{name}": "" for name in errors}, ()),
         "late": _texts(dict.fromkeys(late, ""), late),
+        "replayed": _texts({MARKER: "The letter's offset in the same partition"}, (MARKER,)),
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from service.core.events import CHANNELS
 
-_DAY_MS = 86_400_000
+DAY_MS = 86_400_000
 _LONG_DAYS = 365
 _OUT_DAYS = 90
 _TOMBSTONE_DAYS = 30  # beyond the oldest snapshot kept
@@ -13,11 +13,12 @@ _TOMBSTONE_DAYS = 30  # beyond the oldest snapshot kept
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as `topics create` makes it."""
+    """A topic as `topics create` makes it; `least_days` is how long it must keep its records whatever is chosen."""
 
     name: str
     partitions: int
     config: Mapping[str, str]
+    least_days: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +76,17 @@ class Topics:
         """Versions of the rulebook, keyed by hash."""
         return f"{self.prefix}churn.rulebook"
 
-    def specs(self, partitions: int, input_days: int) -> tuple[TopicSpec, ...]:
+    def specs(self, partitions: int, input_days: int, least_days: int = 0) -> tuple[TopicSpec, ...]:
         """How to make them all.
 
         Args:
             partitions: of the usage topic, and of all that follow it.
             input_days: how long input is kept: at least the late horizon plus the age of the oldest snapshot.
+            least_days: how long it must be kept, whatever an operator chooses.
         """
         # The broker's time, not a producer's, bounds what a record may claim.
         fed = {**_kept(input_days), "message.timestamp.type": "LogAppendTime"}
-        compacted = {"cleanup.policy": "compact", "delete.retention.ms": str(_TOMBSTONE_DAYS * _DAY_MS)}
+        compacted = {"cleanup.policy": "compact", "delete.retention.ms": str(_TOMBSTONE_DAYS * DAY_MS)}
         shared = {
             self.usage: fed,
             self.feedback: fed,
@@ -97,10 +99,13 @@ class Topics:
         }
         single = {self.directory: compacted, self.rulebook: compacted}
         return (
-            *(TopicSpec(name, partitions, config) for name, config in shared.items()),
+            *(
+                TopicSpec(name, partitions, config, least_days if config is fed else 0)
+                for name, config in shared.items()
+            ),
             *(TopicSpec(name, 1, config) for name, config in single.items()),
         )
 
 
 def _kept(days: int) -> dict[str, str]:
-    return {"cleanup.policy": "delete", "retention.ms": str(days * _DAY_MS)}
+    return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS)}

@@ -1,4 +1,4 @@
-"""Answers for the HTTP side from the shards that live here; an absent shard is said, never hidden."""
+"""Answers for the HTTP side, from the shards that live here and from the replicas that have the others."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -9,9 +9,12 @@ import polars as pl
 from service.clock import Clock
 from service.core.turn import TRANSITIONS
 from service.ports import Message, NotReady, WarningPage, WarningQuery
-from service.shard import Display, Shard, Terms
+from service.shard import Terms
+from service.shard.display import newest_first
 from service.wire.feedback import Acknowledged, acknowledgement, instant_text
 from service.wire.partitioning import partition_of
+from service.worker.questions import APPLIED, HOLDER, ROLL, SUBSCRIBER, WARNING, Answer, Question
+from service.worker.shelf import Shelf, warnings_question
 
 
 class Sender(Protocol):
@@ -22,53 +25,53 @@ class Sender(Protocol):
 
 
 class ShardDesk:
-    """See ports.Desk. `shards` gives those that live here by partition, `readiness` how the worker is."""
+    """See ports.Desk. `shelf` asks shards wherever they live, `readiness` says how the worker is."""
 
     def __init__(
         self,
         terms: Terms,
-        shards: Callable[[], Mapping[int, Shard]],
+        shelf: Shelf,
         readiness: Callable[[], Mapping[str, Any]],
         sender: Sender,
         clock: Clock,
     ) -> None:
         self._terms = terms
-        self._shards = shards
+        self._shelf = shelf
         self._readiness = readiness
         self._sender = sender
         self._clock = clock
+        self._everywhere = tuple(range(terms.intake.partitions))
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Writes go through the worker's loop."""
         self._loop = loop
+        self._shelf.run_on(loop)
 
     def subscriber(self, subscriber_id: str, *, at_once: bool = False) -> dict[str, Any] | None:
         """The front office's record. Raises: NotReady, Busy."""
         intake = self._terms.intake
         at = partition_of(subscriber_id.encode(), intake.partitions, intake.partitioner)
-        asked = range(intake.partitions) if at is None else (at,)
-        for display in self._displays(asked):
-            if (found := display.subscriber(subscriber_id, at_once=at_once)) is not None:
-                return found
-        self._require(asked)
-        return None
+        asked = self._everywhere if at is None else (at,)
+        question = Question(SUBSCRIBER, asked, {"id": subscriber_id})
+        answers = self._shelf.ask(question, at_once=at_once)
+        found: dict[str, Any] | None = next((answer.value for answer in answers if answer.value is not None), None)
+        if found is None:
+            _require(asked, answers)
+        return found
 
     def holder(self, msisdn: str) -> str | None:
         """Id of the newest holder of a phone number. Raises: NotReady."""
-        everywhere = range(self._terms.intake.partitions)
-        self._require(everywhere)
-        found = [holder for display in self._displays(everywhere) if (holder := display.holder(msisdn)) is not None]
-        return max(found)[1] if found else None
+        answers = self._shelf.ask(Question(HOLDER, self._everywhere, {"msisdn": msisdn}))
+        _require(self._everywhere, answers)
+        found = [tuple(answer.value) for answer in answers if answer.value is not None]
+        return str(max(found)[1]) if found else None
 
     def warnings(self, query: WarningQuery) -> WarningPage:
-        """One page over all shards that live here, newest first."""
-        everywhere = range(self._terms.intake.partitions)
-        displays = self._displays(everywhere)
-        as_of = {display.partition: cursor for display in displays if (cursor := display.cursor) is not None}
-        found = pl.concat([pl.DataFrame(schema=TRANSITIONS), *(display.warnings(query) for display in displays)])
-        page = found.sort("raised_us", "episode_id", descending=True).head(query.limit)
-        return WarningPage(page, tuple(sorted(set(everywhere) - as_of.keys())), as_of)
+        """One page over all shards, newest first."""
+        answers = self._shelf.ask(warnings_question(query, self._everywhere))
+        found = pl.concat([pl.DataFrame(schema=TRANSITIONS), *_frames(answers)])
+        return WarningPage(newest_first(found, query.limit), self._missing(answers), _as_of(answers))
 
     def warning(self, episode_id: str) -> dict[str, Any] | None:
         """One row of TRANSITIONS. Raises: NotReady."""
@@ -77,31 +80,29 @@ class ShardDesk:
 
     def roll(self, roll_id: str, limit: int) -> tuple[pl.DataFrame, tuple[int, ...]] | None:
         """Subscribers on a list, and the partitions that could not say; None for an unknown list."""
-        roll = next((roll for roll in self._terms.rulebook.rolls if roll.id == roll_id), None)
-        if roll is None:
+        if all(roll.id != roll_id for roll in self._terms.rulebook.rolls):
             return None
-        everywhere = range(self._terms.intake.partitions)
-        displays = self._displays(everywhere)
-        parts = [display.roll(roll, limit) for display in displays]
-        columns = dict.fromkeys(("subscriber_id", *roll.numbers), pl.Null)
-        found = pl.concat([pl.DataFrame(schema=columns), *parts], how="vertical_relaxed").head(limit)
-        return found, tuple(sorted(set(everywhere) - {display.partition for display in displays}))
+        answers = self._shelf.ask(Question(ROLL, self._everywhere, {"roll": roll_id, "limit": limit}))
+        found = pl.concat(_frames(answers), how="vertical_relaxed").head(limit)
+        return found, self._missing(answers)
 
     async def acknowledge(self, episode_id: str, by: str, note: str | None, wait_s: float) -> bool:
         """Write the acknowledgement; True when its shard has applied it in time. Raises: NotReady, KeyError, Lost."""
-        found = self._find(episode_id)
+        found = await asyncio.to_thread(self._find, episode_id)
         if found is None:
             raise KeyError(episode_id)
         assert self._loop is not None  # noqa: S101 - nobody is served before the worker runs
         partition, row = found
-        writing = asyncio.run_coroutine_threadsafe(self._write(partition, row, by, note, wait_s), self._loop)
-        return await asyncio.wrap_future(writing)
+        writing = asyncio.run_coroutine_threadsafe(self._write(partition, row, by, note), self._loop)
+        offset = await asyncio.wrap_future(writing)
+        applied = Question(APPLIED, (partition,), {"offset": offset, "wait_s": wait_s})
+        return any(answer.value for answer in await asyncio.to_thread(self._shelf.ask, applied))
 
     def readiness(self) -> Mapping[str, Any]:
         """How the worker is."""
         return self._readiness()
 
-    async def _write(self, partition: int, row: Mapping[str, Any], by: str, note: str | None, wait_s: float) -> bool:
+    async def _write(self, partition: int, row: Mapping[str, Any], by: str, note: str | None) -> int:
         now_us = self._clock.now_us()
         report = Acknowledged(
             id=f"{row['episode_id']}.acknowledged.{now_us}",
@@ -111,32 +112,29 @@ class ShardDesk:
             note=note,
             occurred_at=instant_text(now_us),
         )
-        offset = await self._sender.send(acknowledgement(report, self._terms.topics.feedback, partition))
-        shard = self._shards().get(partition)
-        if shard is None:
-            return False
-        try:
-            async with asyncio.timeout(wait_s):
-                await shard.applied(offset)
-        except TimeoutError:
-            return False
-        return True
+        return await self._sender.send(acknowledgement(report, self._terms.topics.feedback, partition))
 
     def _find(self, episode_id: str) -> tuple[int, dict[str, Any]] | None:
-        everywhere = range(self._terms.intake.partitions)
-        for display in self._displays(everywhere):
-            if (row := display.warning(episode_id)) is not None:
-                return display.partition, row
-        self._require(everywhere)
+        answers = self._shelf.ask(Question(WARNING, self._everywhere, {"id": episode_id}))
+        for answer in answers:
+            if answer.frame is not None:
+                return answer.value, answer.frame.row(0, named=True)
+        _require(self._everywhere, answers)
         return None
 
-    def _displays(self, partitions: Iterable[int]) -> list[Display]:
-        shards = dict(self._shards())
-        shown = [shards[partition].display for partition in partitions if partition in shards]
-        return [display for display in shown if display.cursor is not None]
+    def _missing(self, answers: Iterable[Answer]) -> tuple[int, ...]:
+        return tuple(sorted(set(self._everywhere) - _as_of(answers).keys()))
 
-    def _require(self, partitions: Iterable[int]) -> None:
-        wanted = set(partitions)
-        missing = wanted - {display.partition for display in self._displays(wanted)}
-        if missing:
-            raise NotReady(sorted(missing))
+
+def _as_of(answers: Iterable[Answer]) -> dict[int, int]:
+    return {partition: cursor for answer in answers for partition, cursor in answer.as_of.items()}
+
+
+def _frames(answers: Iterable[Answer]) -> list[pl.DataFrame]:
+    return [answer.frame for answer in answers if answer.frame is not None]
+
+
+def _require(partitions: Iterable[int], answers: Iterable[Answer]) -> None:
+    missing = set(partitions) - _as_of(answers).keys()
+    if missing:
+        raise NotReady(sorted(missing))

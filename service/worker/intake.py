@@ -33,7 +33,7 @@ class Intake(Protocol):
     async def resume(self, partition: int, positions: Mapping[str, int]) -> None:
         """Let a partition's records flow from these offsets by topic, at once: no poll ends before it returns.
 
-        Raises: Lost.
+        Topics that are not named yield nothing from now on. Raises: Lost.
         """
 
     async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:

@@ -87,6 +87,10 @@ class Summary:
         """See Observer."""
         self._next.shard_left(partition)
 
+    def usage_held(self, partition: int, *, held: bool) -> None:
+        """See Observer."""
+        self._next.usage_held(partition, held=held)
+
     def shard_restored(self, seconds: float) -> None:
         """See Observer."""
         self._next.shard_restored(seconds)
@@ -118,3 +122,7 @@ class Summary:
     def broker_answers(self, *, connected: bool) -> None:
         """See Observer."""
         self._next.broker_answers(connected=connected)
+
+    def consumer_restarted(self) -> None:
+        """See Observer."""
+        self._next.consumer_restarted()

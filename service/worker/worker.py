@@ -12,12 +12,17 @@ from service.shard import Shard, Stage, Terms, World
 from service.worker.desk import Sender, ShardDesk
 from service.worker.intake import Intake
 from service.worker.memory import is_nearly_full, needed_bytes, plan, read_limit, read_resident
+from service.worker.progress import Standstill
+from service.worker.questions import Elsewhere, nowhere
+from service.worker.shelf import Shelf
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 2.0
 _IDLE_S = 0.2
 _GATHER_S = 0.05  # after a poll that brought little: each costs something, however little it brings
 _GOODBYE_S = 1.0
+_BEAT_S = 30.0  # a loop that has not come round for so long is dead
+_STALLS = 15  # so many times the time to join anew: what has not helped by then does not help
 _TO_SAY = 0.5  # share of the time to stop for what was stepped and not said; the rest is for snapshots and goodbyes
 
 
@@ -28,9 +33,14 @@ class _Place:
 
 
 class Worker:
-    """All shards of one process. `desk` answers for them from any thread."""
+    """All shards of one process.
 
-    def __init__(self, world: World, terms: Terms, intake: Intake, sender: Sender) -> None:
+    `shelf` answers for them, and `desk` for all shards by asking `elsewhere` for the others; both from any thread.
+    """
+
+    def __init__(
+        self, world: World, terms: Terms, intake: Intake, sender: Sender, elsewhere: Elsewhere = nowhere
+    ) -> None:
         self._world = world
         self._terms = terms
         self._intake = intake
@@ -42,22 +52,29 @@ class Worker:
         self._ended = asyncio.Event()
         self._broker = False
         self._live = True
+        self._fed, self._moved = Standstill(), Standstill()
+        self._stalled = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._beat_s = 0.0  # when the loop last came round, by its own time
         self._resumes: set[asyncio.Task[None]] = set()
         self._refused: tuple[int, ...] = ()  # partitions of ours that do not fit into memory
         self._memory_bytes = read_limit(terms.memory_bytes)
         self._is_full = False
-        self.desk = ShardDesk(terms, self._shards, self.readiness, sender, world.clock)
+        self.shelf = Shelf(terms, self._shards, elsewhere)
+        self.desk = ShardDesk(terms, self.shelf, self.readiness, sender, world.clock)
 
     async def run(self) -> None:
         """Join the group and live until `stop`; a broker that is lost is waited for."""
-        self.desk.run_on(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self._beat_s = self._loop.time()
+        self.desk.run_on(self._loop)
         watching = asyncio.create_task(self._watch())
         try:
             while not self._stopping.is_set():
                 try:
                     await self._intake.start(self._on_assigned)
                     self._broker = True
-                    await self._poll()
+                    await self._poll_while_fed()
                 except Lost as lost:
                     self._on_lost(lost)
                     self._settled.clear()  # whose the shards are, the next assignment tells
@@ -91,6 +108,10 @@ class Worker:
         await self._wait(self._ended, max(left_s, _GOODBYE_S))
         await self._wait_for(self._intake.stop(), max(left_s, _GOODBYE_S))
 
+    def running(self) -> list[int]:
+        """Partitions whose shards run here."""
+        return [partition for partition, shard in self._shards().items() if shard.stage is Stage.RUNNING]
+
     def readiness(self) -> Mapping[str, Any]:
         """See ports.Desk."""
         shards = {partition: str(shard.stage) for partition, shard in sorted(self._shards().items())}
@@ -99,7 +120,7 @@ class Worker:
         settled = self._settled.is_set() and not self._stopping.is_set()
         return {
             "ready": settled and self._broker and not waiting,
-            "live": self._live,
+            "live": self._live and self._moves(),
             "broker": self._broker,
             "shards": shards,
             "reason": self._reason(waiting, settled=settled),
@@ -116,10 +137,12 @@ class Worker:
             return f"Partitions {', '.join(map(str, self._refused))} do not fit into memory: start another worker."
         if waiting:
             shards = self._shards()
-            troubles = {shards[partition].trouble for partition in waiting if partition in shards} - {None}
+            there = [shards[partition] for partition in waiting if partition in shards]
+            troubles = {shard.waits_for for shard in there} - {None}
             because = f" ({'; '.join(sorted(str(trouble) for trouble in troubles))})" if troubles else ""
             return f"Partitions {', '.join(map(str, waiting))} are being restored{because}."
-        return None
+        held = [f"{number} ({shard.held_because})" for number, shard in self._shards().items() if shard.held_because]
+        return f"No usage is taken of partitions {'; '.join(held)}." if held else None
 
     # The assignment
 
@@ -207,6 +230,20 @@ class Worker:
 
     # Polling
 
+    async def _poll_while_fed(self) -> None:
+        """Poll until told to stop. Raises: Lost, also where the consumer gives nothing though there is more."""
+        self._stalled.clear()
+        polling, stalled = asyncio.create_task(self._poll()), asyncio.create_task(self._stalled.wait())
+        try:
+            await asyncio.wait((polling, stalled), return_when=asyncio.FIRST_COMPLETED)
+            if not polling.done():
+                raise Lost("there is more than the consumer gives; it joins the group anew")
+            await polling
+        finally:
+            for task in (polling, stalled):
+                task.cancel()
+            await asyncio.gather(polling, stalled, return_exceptions=True)
+
     async def _poll(self) -> None:
         while not self._stopping.is_set():
             ready = [partition for partition, shard in self._shards().items() if shard.has_room]
@@ -248,6 +285,31 @@ class Worker:
             self._broker = answers
             self._world.observer.broker_answers(connected=answers)
             self._look_at_memory()
+            self._look_at_progress()
+            self._beat_s = asyncio.get_running_loop().time()
+
+    def _look_at_progress(self) -> None:
+        """Join anew where the consumer gives nothing; note who moves at all, for `readiness`."""
+        now_s = self._world.clock.elapsed_s()
+        if not self._broker:  # nobody can move
+            self._fed, self._moved = Standstill(), Standstill()
+            return
+        shards = self._shards().items()
+        places = {partition: place for partition, shard in shards if (place := shard.place) is not None}
+        hungry = {partition for partition, shard in shards if shard.has_room}
+        self._moved.note({partition: (place.cursor, place.end) for partition, place in places.items()}, now_s)
+        fed = {partition: (place.fed, place.end) for partition, place in places.items() if partition in hungry}
+        self._fed.note(fed, now_s)
+        if starved := self._fed.longer_than(self._terms.stall_s, now_s):
+            _LOG.error("partitions %s have records that the consumer does not give", ", ".join(map(str, starved)))
+            self._fed = Standstill()
+            self._world.observer.consumer_restarted()
+            self._stalled.set()
+
+    def _moves(self) -> bool:
+        """Whether the process does anything that it could; safe to ask from any thread."""
+        beats = self._loop is None or self._loop.time() - self._beat_s < _BEAT_S
+        return beats and not self._moved.longer_than(_STALLS * self._terms.stall_s, self._world.clock.elapsed_s())
 
     def _look_at_memory(self) -> None:
         resident_bytes = read_resident() or 0

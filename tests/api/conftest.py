@@ -61,7 +61,7 @@ class Served:
 def serving(place: Place) -> Iterator[Served]:
     """A real uvicorn on a free port."""
     server = HttpServer(place.app)
-    host, port = server.start("127.0.0.1", 0)
+    ((host, port),) = server.start("127.0.0.1", 0)
     try:
         yield Served(place, server, f"http://{host}:{port}")
     finally:

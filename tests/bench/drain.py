@@ -1,5 +1,7 @@
 """One drain of the usage topic in a process of its own: `bare` only counts, `whole` is the service with all it does.
 
+`untransacted` is the same but for its transactions, whose price is the difference.
+
 The settings come by environment; one JSON object is the last line of the output.
 """
 
@@ -23,6 +25,7 @@ from service.commands.context import read_rulebook
 from service.kafka.consumer import KafkaIntake
 from service.kafka.log import reader
 from service.kafka.publisher import KafkaPublisher
+from service.kafka.sender import started_producer
 from service.settings import Settings
 from service.settings import load as load_settings
 from service.shard import life
@@ -82,6 +85,24 @@ async def whole(settings: Settings, events: int, profile: Path | None) -> dict[s
     }
 
 
+def untransact() -> None:
+    """Let every publisher of this process send at once what it would send in a transaction."""
+
+    async def start(publisher: Any) -> None:
+        kafka = publisher._settings
+        compression = None if kafka.compression == "none" else kafka.compression
+        publisher._producer = await started_producer(
+            kafka, linger_ms=0, max_batch_size=512 << 10, compression_type=compression
+        )
+
+    async def publish(publisher: Any, messages: Any, offsets: Any) -> None:
+        del offsets  # a mirror for lag tools
+        await publisher._send(messages)
+
+    for method in (start, publish):
+        setattr(KafkaPublisher, method.__name__, method)
+
+
 class _Begun:
     """When the poll began that brought the first record."""
 
@@ -116,7 +137,7 @@ def _cpu_s() -> float:
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("bare", "whole"))
+    parser.add_argument("what", choices=("bare", "whole", "untransacted"))
     parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--profile", type=Path)
     options = parser.parse_args()
@@ -125,6 +146,8 @@ def main() -> None:
     if options.what == "bare":
         found = asyncio.run(bare(settings, options.events))
     else:
+        if options.what == "untransacted":
+            untransact()
         found = asyncio.run(whole(settings, options.events, options.profile))
     found["rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     sys.stdout.write(json.dumps(found) + "\n")

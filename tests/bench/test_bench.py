@@ -27,6 +27,8 @@ def test_throughput_drains_every_event_bare_and_whole(reading: Sequence[str], ka
     assert whole["closes"] == found["partitions"], "each shard closes the day once"
     assert whole["warnings"] > 0
     assert set(whole["seconds"]) == {"poll", "decode", "step", "encode", "transactions"}
+    assert found["untransacted"]["warnings"] == whole["warnings"]
+    assert found["transacted_ratio"] > 0
 
 
 def test_bad_lines_are_drained_beside_none(kafka_bootstrap: str) -> None:

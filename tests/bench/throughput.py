@@ -1,4 +1,7 @@
-"""How many events a second one worker takes with everything on, against a bare loop that only counts them."""
+"""How many events a second one worker takes with everything on, against a bare loop that only counts them.
+
+And what exactly-once costs: the same events through the same worker, which sends without transactions.
+"""
 
 import argparse
 import asyncio
@@ -20,6 +23,7 @@ from tests.bench.feed import chunks
 from tests.bench.place import ROOT, broker_in, environment, own_folder
 
 _WITHIN_S = 900.0
+_OWN = ("CHURN_TOPICS__PREFIX", "CHURN_KAFKA__GROUP_ID", "CHURN_SNAPSHOTS__FOLDER")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -33,14 +37,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Feed a real broker, then drain it bare, whole and bare again, each in a fresh process."""
+    """Feed a real broker, then drain it bare, whole, bare again and untransacted, each in a fresh process."""
     with own_folder() as folder, broker_in(folder) as address:
         environ = environment(address, options.partitions, folder) | _reading(options)
         size = asyncio.run(_feed(load_settings(environ, None), options))
+        # What was taken once is taken: the same events again, on topics of their own.
+        other = environ | {name: f"{environ[name]}untransacted" for name in _OWN}
+        asyncio.run(_feed(load_settings(other, None), options))
         profile = [] if options.profile is None else ["--profile", str(options.profile.resolve())]
         first = drain(environ, "bare", options.events)
         whole = drain(environ, "whole", options.events, *profile)
         second = drain(environ, "bare", options.events)
+        untransacted = drain(other, "untransacted", options.events)
     bare_eps = 2 * options.events / (first["wall_s"] + second["wall_s"])
     whole_eps = options.events / whole["wall_s"]
     return {
@@ -52,8 +60,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "bare_drain_eps": round(bare_eps),
         "end_to_end_eps": round(whole_eps),
         "ratio": round(whole_eps / bare_eps, 3),
+        "untransacted_eps": round(options.events / untransacted["wall_s"]),
+        "transacted_ratio": round(untransacted["wall_s"] / whole["wall_s"], 3),
         "bare_drains": [_figures(first), _figures(second)],
         "end_to_end": _figures(whole),
+        "untransacted": _figures(untransacted),
         "cpus": os.cpu_count(),
     }
 

@@ -18,7 +18,7 @@ def test_the_version_is_that_of_the_package() -> None:
     assert told("--version") == f"churn-warning {version('churn-warning')}\n"
 
 
-@pytest.mark.parametrize("words", [(), ("rules",), ("topics",)])
+@pytest.mark.parametrize("words", [(), ("rules",), ("topics",), ("dead-letters",)])
 def test_no_line_of_the_list_of_commands_is_cut(words: tuple[str, ...]) -> None:
     commands = told(*words, "--help").partition("Commands:")[2]
     assert len(commands.splitlines()) > 2

@@ -62,6 +62,29 @@ def test_an_interrupted_close_goes_on_with_the_next_slice(done: int) -> None:
     assert resume(state, EVERYBODY) == []
 
 
+def test_rules_changed_in_the_midst_of_a_close_repeat_nothing_and_take_nothing_back() -> None:
+    _, turns = closed()
+    told = turns[:2]
+    state = new_state(CONFIG)
+    retrace(state, batch_of(EVENTS), {})
+    retrace_end(state, dict.fromkeys((DAY, DAY + 1), len(EVENTS)))
+    days = {turn.day.day: turn.day for turn in (*first_day(), *told) if turn.day}
+    recall(state, stack([t.transitions for t in told]), pl.concat([t.contacts for t in told]), days, 0)
+    others = book(rule("other", pl.col("data_1d") < 5))
+    rest = resume(state, others)
+    said = stack([turn.transitions for turn in told])
+    more = stack([turn.transitions for turn in rest])
+    assert (set(said["rule"]), set(more["rule"])) == ({"quiet"}, {"other"})
+    everybody = [str(number) for number in range(50)]
+    assert sorted(more["subscriber_id"], key=int) == everybody, "what the state holds was said of everybody, once"
+    assert sorted(state.episodes.frame.filter(pl.col("rule") == "other")["subscriber_id"], key=int) == everybody
+    assert [(turn.day.slices_done, turn.day.slices) for turn in rest if turn.day] == [(3, 5), (4, 5), (5, 5)]
+    assert resume(state, EVERYBODY) == []
+    stands = state.episodes.frame.filter(pl.col("rule") == "quiet")
+    assert set(stands["state"]) == {"raised"}
+    assert sorted(stands["subscriber_id"]) == sorted(said["subscriber_id"])
+
+
 def first_day() -> list[Turn]:
     state = new_state(CONFIG)
     step(state, book(), batch_of(EVENTS))

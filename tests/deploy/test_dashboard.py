@@ -116,6 +116,7 @@ def test_every_metric_of_ours_is_shown_somewhere() -> None:
     ours = [metric.name for metric in describe() if metric.name.startswith("churn_")]
     unseen = [name for name in ours if name not in shown]
     assert sorted(unseen) == [
+        "churn_consumer_restarts_total",  # only an alert asks
         "churn_next_close_timestamp_seconds",  # only an alert asks
         "churn_partitions",  # only an alert asks
         "churn_warnings_standing_total",  # of interest once, on a rulebook's first day

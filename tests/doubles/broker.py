@@ -257,6 +257,9 @@ class MemoryIntake:
         self._broker.join(self._group, self)
 
     async def resume(self, partition: int, positions: Mapping[str, int]) -> None:
+        for topic in self.topics:
+            if topic not in positions:
+                self._positions.pop((topic, partition), None)
         for topic, position in positions.items():
             if partition in self._partitions:
                 self._positions[topic, partition] = self._told[topic, partition] = position

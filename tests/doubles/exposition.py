@@ -109,6 +109,7 @@ def exercise(metrics: Metrics) -> None:
 
 def _load(metrics: Metrics) -> None:
     metrics.broker_answers(connected=True)
+    metrics.consumer_restarted()
     metrics.rulebook_loaded("3f1c", RULES)
     metrics.partitions_known(1)
     metrics.reasons_known(["malformed", "no_key"])
@@ -116,6 +117,7 @@ def _load(metrics: Metrics) -> None:
         metrics.shard_entered(partition, "restoring")
         metrics.shard_restored(0.5)
         metrics.shard_entered(partition, "running")
+        metrics.usage_held(partition, held=False)
     metrics.shard_left(1)
 
 

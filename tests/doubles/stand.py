@@ -59,11 +59,12 @@ class Witness:
 
     def __init__(self) -> None:
         self.stages: list[tuple[int, str]] = []
+        self.held: list[tuple[int, bool]] = []
         self.results: list[str] = []
         self.turns: list[Turn] = []
         self.taken: list[tuple[int, int, dict[str, int], dict[str, int]]] = []
         self.saved: list[tuple[int, float, int, int]] = []
-        self.failed = self.restored = 0
+        self.failed = self.restored = self.restarts = 0
         self.took_s = 0.0
         self.connected: bool | None = None
 
@@ -89,6 +90,9 @@ class Witness:
     def shard_left(self, partition: int) -> None:
         self.stages.append((partition, "gone"))
 
+    def usage_held(self, partition: int, *, held: bool) -> None:
+        self.held.append((partition, held))
+
     def shard_restored(self, seconds: float) -> None:
         self.restored += 1
         self.took_s += seconds
@@ -109,6 +113,9 @@ class Witness:
 
     def broker_answers(self, *, connected: bool) -> None:
         self.connected = connected
+
+    def consumer_restarted(self) -> None:
+        self.restarts += 1
 
 
 class Stand:

@@ -64,8 +64,13 @@ def until(service: Service, holds: Callable[[], Found], within_s: float) -> Foun
 
 
 def _address(service: Service) -> str | None:
+    return next((found[0] for found in addresses(service)), None)
+
+
+def addresses(service: Service) -> list[list[str]]:
+    """Where each worker has said that it listens: the shared address, and its own where there is one."""
     lines = service.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.removeprefix(_LISTENING) for line in lines if line.startswith(_LISTENING)), None)
+    return [line.removeprefix(_LISTENING).split(" and ") for line in lines if line.startswith(_LISTENING)]
 
 
 @dataclass

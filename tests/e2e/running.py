@@ -82,11 +82,16 @@ def running_service(environ: Mapping[str, str], log: Path) -> Iterator[Service]:
 
 
 @contextlib.contextmanager
-def started_service(environ: Mapping[str, str], log: Path) -> Iterator[Service]:
+def started_service(environ: Mapping[str, str], log: Path, *options: str) -> Iterator[Service]:
     """The service; how it ends is the test's to say."""
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [*PROGRAM, "run"], cwd=ROOT, env=dict(environ), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            [*PROGRAM, "run", *options],
+            cwd=ROOT,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
         )
     try:
         yield Service(process, log)

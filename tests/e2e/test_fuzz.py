@@ -86,6 +86,7 @@ def test_nothing_falls_or_stalls_and_every_record_is_accounted_for(
     kafka_bootstrap: str, unique: str, tmp_path: Path, records: list[Sent]
 ) -> None:
     environ = environment(kafka_bootstrap, unique, tmp_path)
+    environ["CHURN_KAFKA__BREAKER_SHARE"] = "1"  # three quarters of them are bad
     answer(environ, "topics", "create")
     with running_service(environ, tmp_path / "service.log") as service:
         front = front_of(service)

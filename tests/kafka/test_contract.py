@@ -198,6 +198,29 @@ async def test_a_resume_is_done_before_anybody_polls(world: World) -> None:
         await intake.stop()
 
 
+async def test_a_topic_that_is_not_named_yields_nothing_until_it_is(world: World) -> None:
+    usage, feedback = await world.make_topic("usage", 2), await world.make_topic("feedback", 2)
+    sender = await world.sender()
+    for number in range(2):
+        await sender.send(message(usage, f"u{number}", number))
+    intake = world.intake([usage, feedback])
+    await intake.start(lambda _: None)
+    try:
+        await asyncio.gather(*(intake.resume(number, {usage: 0, feedback: 0}) for number in range(2)))
+        await poll_until(intake, [0, 1], 2)
+        await intake.resume(0, {feedback: 0})
+        for number in range(2):
+            await sender.send(message(usage, f"more{number}", number))
+        await sender.send(message(feedback, "f"))
+        polled = await poll_until(intake, [0, 1], 2)
+        assert {(one.topic, one.partition) for one in polled} == {(usage, 1), (feedback, 0)}
+        await intake.resume(0, {usage: 0, feedback: 1})
+        (again,) = await poll_until(intake, [0, 1], 2)
+        assert (again.topic, again.partition, values(again.records)) == (usage, 0, ["u0", "more0"])
+    finally:
+        await intake.stop()
+
+
 async def test_the_position_passes_control_records(world: World) -> None:
     usage = await world.make_topic("usage", 1)
     publisher = await world.publisher("feed")

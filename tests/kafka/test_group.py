@@ -12,18 +12,18 @@ from tests.kafka.worlds import KafkaWorld
 async def test_the_machines_of_a_group_are_known(kafka_bootstrap: str, unique: str) -> None:
     world = KafkaWorld(kafka_bootstrap, unique)
     topic = await world.make_topic("one", 1)
-    assert await machines(world.settings) == frozenset()
+    assert await machines(world.settings) == ()
     intake, joined = KafkaIntake(world.settings, [topic]), asyncio.Event()
     await intake.start(lambda partitions: joined.set() if partitions else None)
     try:
         await asyncio.wait_for(joined.wait(), 20)
-        assert await machines(world.settings) == {"127.0.0.1"}
+        assert await machines(world.settings) == ("127.0.0.1",)
     finally:
         await intake.stop()
 
 
 async def test_a_broker_that_does_not_say_is_not_waited_for() -> None:
-    assert await machines(KafkaSettings(bootstrap_servers="127.0.0.1:1")) == frozenset()
+    assert await machines(KafkaSettings(bootstrap_servers="127.0.0.1:1")) == ()
 
 
 def test_a_local_folder_is_no_place_for_the_snapshots_of_several_machines() -> None:

@@ -22,7 +22,7 @@ from service.shard import World
 from service.wire.topics import Topics
 from service.worker import Summary, Worker
 from tests.doubles.broker import until
-from tests.doubles.stand import PARTITIONS, MemoryStore, Stand, Witness, month, neighbours
+from tests.doubles.stand import PARTITIONS, MemoryStore, Stand, Witness, month, neighbours, usage
 from tests.kafka.worlds import read_all
 from tests.worker.test_worker import all_committed, working
 
@@ -167,6 +167,37 @@ async def test_an_acknowledgement_goes_through_the_log(kafka_bootstrap: str, uni
     assert said[f"{row['episode_id']}.acknowledged"] == 1
 
 
+async def test_a_poisoned_partition_is_held_back_beside_the_others_until_it_may_pass(
+    kafka_bootstrap: str, unique: str
+) -> None:
+    place = Place(kafka_bootstrap, unique)
+    place.terms = replace(place.terms, breaker_run=30)
+    poison = [usage(CITY[0], "usage.sms", 1, count=-1) for _ in range(40)]
+    async with place.open():
+        async with place.worker() as worker:
+            await until(ready(worker), 60)
+            await place.feed(poison)
+            await until(lambda: "(30 of the 30 records up to offset 29" in str(worker.readiness()["reason"]), 60)
+            await place.feed(MONTH)
+            others = sum(message.partition != poison[0].partition for message in MONTH)
+            await until(lambda: _has_read(worker) == others, 60)
+            assert worker.readiness()["ready"]
+            assert await read_all(place.log, place.topics.dead_letters) == []
+            await worker.stop(10)
+        place.terms = replace(place.terms, breaker_share=1.0)
+        async with place.worker() as worker:
+            await until(lambda: _has_read(worker) == len(MONTH) + len(poison), 60)
+            await worker.stop(10)
+        said = await place.said()
+        letters = await read_all(place.log, place.topics.dead_letters, poison[0].partition)
+    assert set(said.values()) == {1}
+    assert said.keys() == await expected()
+    assert [dict(one.headers)["__connect.errors.offset"] for one in letters] == [b"%d" % at for at in range(40)]
+
+
+def _has_read(worker: Worker) -> int:
+    return sum(worker.desk.warnings(WarningQuery(limit=1)).as_of.values())
+
+
 def _stands_at_the_end(worker: Worker) -> bool:
-    as_of = worker.desk.warnings(WarningQuery(limit=1)).as_of
-    return sum(as_of.values()) == len(MONTH)
+    return _has_read(worker) == len(MONTH)

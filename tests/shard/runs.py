@@ -20,8 +20,10 @@ def shard_on(stand: Stand, partition: int = AT) -> Shard:
 
 
 def pour(stand: Stand, shard: Shard, most: int = 10**9) -> None:
-    """Hand a running shard at most so many usage records that it has not got, and all feedback."""
+    """Hand a running shard at most so many usage records that it has not got, and all feedback, where it takes any."""
     for topic, limit in ((TOPICS.usage, most), (TOPICS.feedback, 10**9)):
+        if topic not in shard.positions:
+            continue
         partition = stand.broker.topics[topic][shard.partition]
         start = shard.positions[topic]
         end = min(partition.last_stable, start + limit)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import threading
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from service.shard import Stage, life
 from service.wire.decode import Decoded
 from service.wire.decode import decode as real_decode
 from service.wire.feedback import Acknowledged, acknowledgement, feed_closed
+from tests.core.rulebooks import MIXED, book
 from tests.doubles.broker import until
 from tests.doubles.stand import BEGIN, HOUR_US, TOPICS, Stand, home, micros, month, neighbours, transactional_id, usage
 from tests.shard.runs import AT, committed, cursor_of, live_through, living, pour, running, shard_on
@@ -168,6 +170,22 @@ async def test_a_restore_judges_nothing_again() -> None:
         assert stand.said(AT) == said
         shown = shard.display.warnings(WarningQuery(limit=1000))
     assert shown.height == len(_open_ids(stand))
+
+
+async def test_rules_changed_between_a_fall_and_the_restart_say_nothing_of_before_again() -> None:
+    stand = fed(snapshot_records=40)
+    async with living(stand) as shard:
+        pour(stand, shard, 60)
+        await committed(stand, shard)
+    said = stand.said(AT)
+    assert said
+    never = book(*(replace(one, when=one.when & False) for one in MIXED.rules if one.on))
+    stand.terms = replace(stand.terms, rulebook=never)
+    await live_through(stand)
+    more = stand.said(AT)
+    assert set(said) < set(more)
+    assert len(more) == len(set(more))
+    assert {str(name).rpartition(".")[2] for _, name, _ in set(more) - set(said)} == {"resolved"}
 
 
 def _open_ids(stand: Stand) -> set[str]:

@@ -40,8 +40,8 @@ def worker_on(stand: Stand, world: World | None = None) -> Worker:
 
 
 @asynccontextmanager
-async def working(stand: Stand, world: World | None = None) -> AsyncIterator[Worker]:
-    worker = worker_on(stand, world)
+async def working(stand: Stand, world: World | None = None, worker: Worker | None = None) -> AsyncIterator[Worker]:
+    worker = worker or worker_on(stand, world)
     task = asyncio.create_task(worker.run())
     try:
         yield worker
@@ -143,6 +143,48 @@ async def test_workers_that_come_and_go_say_what_one_says(expected: list[set[Any
         await until(all_committed(stand), 60)
     assert [set(stand.said(partition)) for partition in range(PARTITIONS)] == expected
     assert len(stand.said()) == len(set(stand.said()))
+
+
+def days_of(stand: Stand) -> dict[tuple[int, bytes], bytes]:
+    """The last word on every closed day, by partition and key."""
+    return {
+        (record.partition, record.key): record.value
+        for record in stand.records(TOPICS.decisions)
+        if record.key is not None and record.value is not None and record.key.startswith(b"day/")
+    }
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 4])
+async def test_the_same_log_through_any_number_of_workers_gives_the_same_messages_and_day_records(
+    expected: list[set[Any]], count: int, *, killed: bool
+) -> None:
+    alone = Stand()
+    alone.feed(MONTH)
+    async with working(alone):
+        await until(all_committed(alone), 60)
+    stand = Stand(turn_records=40)
+    stand.feed(MONTH)
+    workers = [worker_on(stand) for _ in range(count)]
+    tasks = [asyncio.create_task(worker.run()) for worker in workers]
+    if killed:
+        for number in range(count):
+            said = len(stand.said())
+            await until(lambda said=said: len(stand.said()) > said + 5 or all_committed(stand)(), 30)  # type: ignore[misc]  # the default is this round's
+            tasks[number].cancel()
+            for place in workers[number]._places.values():
+                place.task.cancel()
+            stand.broker.leave(GROUP, workers[number]._intake)  # type: ignore[arg-type]  # as its session ends
+            workers[number] = worker_on(stand)
+            tasks.append(asyncio.create_task(workers[number].run()))
+    await until(all_committed(stand), 60)
+    for worker in workers:
+        await worker.stop(10)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [set(stand.said(partition)) for partition in range(PARTITIONS)] == expected
+    assert len(stand.said()) == len(set(stand.said()))
+    assert days_of(stand) == days_of(alone)
+    assert len(days_of(stand)) == PARTITIONS * 7
 
 
 async def test_stopping_commits_keeps_snapshots_and_leaves_the_group() -> None:
