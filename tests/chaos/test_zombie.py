@@ -20,7 +20,7 @@ from tests.chaos.ordeal import settle
 from tests.doubles.broker import until
 
 PARTITIONS = 2
-FEED = ("--events=60000", "--subscribers=1000", "--days=12", "--rate=1000000", "--seed=1")
+FEED = ("--events=100000", "--subscribers=1000", "--days=12", "--rate=1000000", "--seed=1")
 # Small turns, each with a snapshot: wherever it is stopped, it has something to say and something to keep.
 SMALL = {"CHURN_KAFKA__POLL_RECORDS": "1000", "CHURN_SNAPSHOTS__EVERY_RECORDS": "1000"}
 
@@ -65,6 +65,11 @@ def is_caught(zombie: Worker, snapshots: Path) -> bool:
     return False
 
 
+def has_kept_off(log: str) -> bool:
+    """Whether its snapshot came to an end: the heir may have swept away the file that it was writing."""
+    return "has a newer writer; its snapshots are left" in log or "keeps no snapshot" in log
+
+
 def whole(settings: Settings) -> set[tuple[int, str]]:
     """Snapshots that are as they were written."""
     return {(one.partition, one.name) for one in verify(store_of(settings)) if not one.damages}
@@ -86,7 +91,7 @@ async def test_a_worker_that_goes_on_too_late_publishes_nothing_and_prunes_nothi
         kept = whole(settings)
         zombie.thaw()
         await until(lambda: "has a newer owner" in zombie.log.read_text(), 60)
-        await until(lambda: "has a newer writer; its snapshots are left" in zombie.log.read_text(), 60)
+        await until(lambda: has_kept_off(zombie.log.read_text()), 60)
         await settled(zombie, settings)
         assert await zombie.end() == 0
     assert len(kept) >= PARTITIONS
