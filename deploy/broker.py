@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,9 +37,9 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{doors}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{told}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={folder}/data
@@ -103,12 +103,17 @@ def _fetch_jars(folder: Path) -> None:
 
 
 class Broker:
-    """One node in a folder of its own. It may be stopped or killed, and started again with its data and address."""
+    """One node in a folder of its own. It may be stopped or killed, and started again with its data and address.
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    `doors` are further ports to listen on, each with the port that clients who come by it are told to use: that of a
+    proxy, so that all they say goes through it.
+    """
+
+    def __init__(self, folder: Path, port: int | None = None, doors: Mapping[int, int] | None = None) -> None:
         self._folder = folder
-        self.port = port or _free_port()
-        self._controller_port = _free_port()
+        self.port = port or free_port()
+        self._doors = doors or {}
+        self._controller_port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -125,15 +130,14 @@ class Broker:
         """Start and wait until a transaction has worked. Raises: BrokerError."""
         config = self._folder / "server.properties"
         self._folder.mkdir(parents=True, exist_ok=True)
-        text = PROPERTIES.format(port=self.port, controller_port=self._controller_port, folder=self._folder)
-        config.write_text(text, encoding="utf-8")
+        config.write_text(self._properties(), encoding="utf-8")
         if not (self._folder / "data").exists():
             format_command = _java("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format")
             self._run([*format_command, "-t", _cluster_id(), "-c", str(config)])
         log = (self._folder / "broker.log").open("ab")
         with log:
             self._process = subprocess.Popen(  # noqa: S603 - our own arguments
-                [*_dying_with_us(), *_java("-Xmx1g", "-XX:+UseSerialGC", "kafka.Kafka"), str(config)],
+                [*dying_with_us(), *_java("-Xmx1g", "-XX:+UseSerialGC", "kafka.Kafka"), str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -174,6 +178,16 @@ class Broker:
         """Go on after `freeze`."""
         self._signal(signal.SIGCONT)
 
+    def _properties(self) -> str:
+        return PROPERTIES.format(
+            port=self.port,
+            controller_port=self._controller_port,
+            folder=self._folder,
+            doors="".join(f",DOOR{port}://127.0.0.1:{port}" for port in self._doors),
+            told="".join(f",DOOR{port}://127.0.0.1:{told}" for port, told in self._doors.items()),
+            protocols="".join(f",DOOR{port}:PLAINTEXT" for port in self._doors),
+        )
+
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)
@@ -213,9 +227,9 @@ class Broker:
 
 
 @contextlib.contextmanager
-def running_broker(folder: Path, port: int | None = None) -> Iterator[Broker]:
+def running_broker(folder: Path, port: int | None = None, doors: Mapping[int, int] | None = None) -> Iterator[Broker]:
     """A started broker, stopped at the end. Raises: BrokerError."""
-    broker = Broker(folder, port)
+    broker = Broker(folder, port, doors)
     broker.start()
     try:
         yield broker
@@ -254,7 +268,7 @@ def _java(*arguments: str) -> list[str]:
     return [java, "-cp", f"{jars()}/*", *arguments]
 
 
-def _dying_with_us() -> list[str]:
+def dying_with_us() -> list[str]:
     """Prefix of a command that the kernel ends when this process does, where the tool for it is there."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
@@ -267,7 +281,8 @@ def _cluster_id() -> str:
     return made
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -119,6 +119,7 @@ class _BrieferClient(logging.Filter):
     """Lets the client library say one thing once a minute, and an error of Kafka's in one line.
 
     Without its broker it tries a hundred times a second, and tells some of it as if it were a fault of the program.
+    Where a producer is fenced it leaves behind futures that nobody has, of which asyncio tells when they are collected.
     """
 
     def __init__(self) -> None:
@@ -126,18 +127,19 @@ class _BrieferClient(logging.Filter):
         self._said_s: dict[tuple[str, int], float] = {}  # by logger and line
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith(_CLIENT):
+        error = record.exc_info[1] if record.exc_info else None
+        is_left_behind = record.name == "asyncio" and error is not None and _is_kafkas(error)
+        if not (record.name.startswith(_CLIENT) or is_left_behind):
             return True
         said = record.name, record.lineno
         if record.created - self._said_s.get(said, -_REPEATED_S) < _REPEATED_S:
             return False
         self._said_s[said] = record.created
-        error = record.exc_info[1] if record.exc_info else None
         if error is not None and _is_kafkas(error) and all(map(_is_of_a_lost_broker, _causes(error))):
-            with contextlib.suppress(
-                TypeError, ValueError, KeyError
-            ):  # a message that cannot be made is the handler's affair
-                record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", None, None
+            # A message that cannot be made is the handler's affair, and does not reach who logs.
+            with contextlib.suppress(TypeError, ValueError, KeyError):
+                first_line = record.getMessage().partition("\n")[0]
+                record.msg, record.args, record.exc_info = f"{first_line}: {error}", None, None
         return True
 
 

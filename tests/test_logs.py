@@ -1,5 +1,7 @@
 """The service's own log: one line per happening, nobody's id in it, and no way to forge a line."""
 
+import asyncio
+import gc
 import io
 import json
 import logging
@@ -155,6 +157,18 @@ def test_an_error_of_kafkas_is_one_line_of_the_client_and_any_other_keeps_its_tr
     assert wire["message"] == "Lost: KafkaConnectionError: closed"
     assert not {"exception"} & {*theirs, *wire}
     assert all(told in line["exception"] for line, told in zip(others, ("a fault", "a fault", "closed"), strict=True))
+
+
+async def test_what_the_client_leaves_behind_is_one_line(stream: io.StringIO) -> None:
+    configure(stream=stream)
+    for error in (KafkaConnectionError("closed"), KafkaConnectionError("closed"), ValueError("a fault")):
+        asyncio.get_running_loop().create_future().set_exception(error)
+        del error
+        gc.collect()
+    theirs, ours = lines(stream)
+    assert theirs["message"] == "Future exception was never retrieved: KafkaConnectionError: closed"
+    assert "exception" not in theirs
+    assert "ValueError: a fault" in ours["exception"]
 
 
 def because(error: Exception, cause: Exception) -> Exception:

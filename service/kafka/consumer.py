@@ -63,21 +63,15 @@ class KafkaIntake:
         self._consumer = await started(consumer)
         self._reader = BatchReader(consumer, whole_batches=settings.whole_batches)
 
-    async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
-        """Seek and let flow; a partition that is no longer ours is left alone."""
+    async def resume(self, partition: int, positions: Mapping[str, int]) -> None:
+        """Seek and let flow, without waiting for anything; a partition that is no longer ours is left alone."""
         for tp in [tp for tp in self._ends if tp.partition == partition and tp.topic not in positions]:
             self._hold_back(tp)
-        tps = {TopicPartition(topic, partition): position for topic, position in positions.items()}
-        for tp in tps:
-            self._ends.pop(tp, None)  # where a former life of the shard stood, nothing flows meanwhile
-        for tp, position in tps.items():
-            try:
-                start = (await self._consumer.beginning_offsets([tp]))[tp] if position is None else position
-            except (KafkaError, OSError) as error:
-                raise Lost(f"the beginning of {tp.topic}-{partition} is not to be had: {error}") from error
+        for topic, position in positions.items():
+            tp = TopicPartition(topic, partition)
             if tp in self._consumer.assignment():
-                self._consumer.seek(tp, start)
-                self._ends[tp] = start
+                self._consumer.seek(tp, position)
+                self._ends[tp] = position
                 self._consumer.resume(tp)
 
     def _hold_back(self, tp: TopicPartition) -> None:

@@ -85,12 +85,12 @@ class Shard:
     # Asked by the worker, on its loop
 
     @property
-    def positions(self) -> dict[str, int | None]:
-        """Where each topic goes on that may; None: at its beginning."""
+    def positions(self) -> dict[str, int]:
+        """Where each topic goes on that may."""
         lanes = {self._terms.topics.feedback: self._feedback}
         if not self._breaker.holds:
             lanes[self._terms.topics.usage] = self._usage
-        return {topic: lane.end or None for topic, lane in lanes.items()}
+        return {topic: lane.end for topic, lane in lanes.items()}
 
     @property
     def held_because(self) -> str | None:
@@ -197,14 +197,16 @@ class Shard:
         restored = await restore(self.partition, self._world, self._terms, in_time(self._has_time), self._way)
         self._state = restored.state
         await self._say(await asyncio.to_thread(resume, self._state, self._terms.rulebook), Poll())
-        self._usage.begin(self._state.cursor)
-        self._feedback.begin(self._state.feedback_cursor)
         self._snapshots.open(self._state, decisions.high_watermark)
         if restored.has_begun_late:
             await self._snapshots.begin_keeping(self._state)
             await self._snapshots.finish()
         self.display.show(self._state)
         self.trouble = None
+        # From here to the seek that `ready` begins with nobody waits: what was polled from where a former life stood
+        # would be taken for what follows.
+        self._usage.begin(self._state.cursor)
+        self._feedback.begin(self._state.feedback_cursor)
         self._enter(Stage.RUNNING)
         self._world.observer.shard_restored(self._world.clock.elapsed_s() - began_s)
         self._world.observer.usage_held(self.partition, held=False)

@@ -70,9 +70,8 @@ async def restore(
         # Where nothing was ever taken, nothing is missed of what was deleted before.
         has_begun = decided.cursor > 0
         usage = await _first_left(state.cursor, terms.topics.usage, (partition, world, terms), has_begun=has_begun)
-        reports = decided.feedback_cursor
-        if reports:
-            reports = await _first_left(reports, terms.topics.feedback, (partition, world, terms), has_begun=True)
+        told = decided.feedback_cursor
+        reports = await _first_left(told, terms.topics.feedback, (partition, world, terms), has_begun=told > 0)
         has_begun_late = not has_begun and state.cursor < usage
         state.cursor = usage
         way = way or Way(world.clock)

@@ -30,10 +30,10 @@ class Intake(Protocol):
         nothing until `resume`. Raises: Lost.
         """
 
-    async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
-        """Let a partition's records flow from these offsets by topic; None: from the beginning. Raises: Lost.
+    async def resume(self, partition: int, positions: Mapping[str, int]) -> None:
+        """Let a partition's records flow from these offsets by topic, at once: no poll ends before it returns.
 
-        Topics that are not named yield nothing from now on.
+        Topics that are not named yield nothing from now on. Raises: Lost.
         """
 
     async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:

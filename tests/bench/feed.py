@@ -1,6 +1,6 @@
 """Usage events for a bench, made a column at a time: the same options give the same bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,15 +12,24 @@ CHUNK = 100_000
 _FIRST_US = round(datetime(2024, 3, 4, 12, tzinfo=UTC).timestamp()) * 1_000_000
 # A night and its grace lie in the middle, so that each shard closes a day while it is busy.
 _SPAN_US = 30 * 3_600_000_000
-_SHARES = {"usage.data": 0.42, "usage.voice": 0.3, "charge": 0.18, "usage.sms": 0.098, "competitor.called": 0.002}
-_BODIES = {
-    "usage.data": '"bytes":{},"rat":"5g","in_package":true,"roaming":false',
-    "usage.voice": '"seconds":{},"direction":"out","peer_network":"home"',
-    "charge": '"amount_minor":{},"kind":"usage","bill_month":"2024-03"',
-    "usage.sms": '"count":{},"direction":"out","roaming":false',
-    "competitor.called": '"network":"other-{}"',
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Events of a type: the share that they have, their fields, and the most of the number that stands in them."""
+
+    share: float
+    body: str
+    most: int
+
+
+USUAL = {
+    "usage.data": Kind(0.42, '"bytes":{},"rat":"5g","in_package":true,"roaming":false', 50_000_000),
+    "usage.voice": Kind(0.3, '"seconds":{},"direction":"out","peer_network":"home"', 900),
+    "charge": Kind(0.18, '"amount_minor":{},"kind":"usage","bill_month":"2024-03"', 300),
+    "usage.sms": Kind(0.098, '"count":{},"direction":"out","roaming":false', 3),
+    "competitor.called": Kind(0.002, '"network":"other-{}"', 3),
 }
-_MOST = {"usage.data": 50_000_000, "usage.voice": 900, "charge": 300, "usage.sms": 3, "competitor.called": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +44,20 @@ def chunks(events: int, subscribers: int, seed: int = 1) -> Iterator[Chunk]:
     """So many events, spread evenly over thirty hours; each subscriber as likely as any."""
     rng = np.random.default_rng(seed)
     for start in range(0, events, CHUNK):
-        yield _chunk(np.arange(start, min(events, start + CHUNK)), events, subscribers, rng)
+        numbers = np.arange(start, min(events, start + CHUNK))
+        yield chunk(numbers, _SPAN_US // events, subscribers, rng)
 
 
-def _chunk(numbers: np.ndarray, events: int, subscribers: int, rng: np.random.Generator) -> Chunk:
-    kinds = rng.choice(len(_SHARES), numbers.size, p=list(_SHARES.values()))
+def chunk(
+    numbers: np.ndarray, apart_us: int, subscribers: int, rng: np.random.Generator, kinds: Mapping[str, Kind] = USUAL
+) -> Chunk:
+    """The events of these numbers in a feed whose events are so far apart."""
+    chosen = rng.choice(len(kinds), numbers.size, p=[kind.share for kind in kinds.values()])
     frame = pl.DataFrame(
         {
             "number": numbers,
             "subscriber_id": rng.integers(0, subscribers, numbers.size) + 861_380_000_000_000,
-            "at": _FIRST_US + numbers * (_SPAN_US // events),
+            "at": _FIRST_US + numbers * apart_us,
             "share": rng.random(numbers.size),
         }
     )
@@ -58,10 +71,10 @@ def _chunk(numbers: np.ndarray, events: int, subscribers: int, rng: np.random.Ge
         pl.lit('",'),
     )
     parts = []
-    for number, kind in enumerate(_SHARES):
-        body = pl.format(_BODIES[kind], 1 + (pl.col("share") * _MOST[kind]).cast(pl.Int64))
-        part = frame.filter(pl.Series(kinds == number))
-        value = pl.concat_str(head, pl.lit(f'"type":"{kind}",'), body, pl.lit("}"))
+    for number, (name, kind) in enumerate(kinds.items()):
+        body = pl.format(kind.body, 1 + (pl.col("share") * kind.most).cast(pl.Int64))
+        part = frame.filter(pl.Series(chosen == number))
+        value = pl.concat_str(head, pl.lit(f'"type":"{name}",'), body, pl.lit("}"))
         parts.append(part.select("number", key=pl.col("subscriber_id").cast(pl.String), value=value))
     made = pl.concat(parts).sort("number")
     return Chunk(_octets(made["key"]), _octets(made["value"]))

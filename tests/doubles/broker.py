@@ -313,14 +313,13 @@ class MemoryIntake:
         self._assigned = assigned
         await self._broker.ask(partial(self._broker.join, self._group, self))
 
-    async def resume(self, partition: int, positions: Mapping[str, int | None]) -> None:
-        for topic in self.topics:  # those that are not named yield nothing, the others nothing meanwhile
-            self._positions.pop((topic, partition), None)
+    async def resume(self, partition: int, positions: Mapping[str, int]) -> None:
+        for topic in self.topics:
+            if topic not in positions:
+                self._positions.pop((topic, partition), None)
         for topic, position in positions.items():
-            of = self._broker.topics[topic][partition]
-            at = await self._broker.ask(partial(getattr, of, "beginning")) if position is None else position
             if partition in self._partitions:
-                self._positions[topic, partition] = at
+                self._positions[topic, partition] = position
 
     async def poll(self, partitions: Collection[int], most: int) -> list[Polled]:
         self._broker.check()

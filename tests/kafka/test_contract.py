@@ -178,7 +178,7 @@ async def test_a_group_gets_all_partitions_held_back_until_resumed(world: World)
     try:
         await until(lambda: bool(seen) and seen[-1] == frozenset({0, 1, 2}))
         assert await intake.poll([0, 1, 2], 100) == []
-        await intake.resume(1, {usage: 0, feedback: None})
+        await intake.resume(1, {usage: 0, feedback: 0})
         polled = await poll_until(intake, [0, 1, 2], 2)
         assert {(one.topic, one.partition, one.end) for one in polled} == {(usage, 1, 1), (feedback, 1, 1)}
         assert await intake.reachable()
@@ -199,6 +199,26 @@ async def test_what_is_not_asked_for_stays_where_it_is(world: World) -> None:
         assert [(one.partition, values(one.records)) for one in first] == [(0, ["u0", "u0"])]
         second = await poll_until(intake, [1], 1)
         assert [(one.partition, values(one.records)) for one in second] == [(1, ["u1"])]
+    finally:
+        await intake.stop()
+
+
+async def test_a_resume_is_done_before_anybody_polls(world: World) -> None:
+    usage, feedback = await world.make_topic("usage", 1), await world.make_topic("feedback", 1)
+    sender = await world.sender()
+    for number in range(4):
+        await sender.send(message(usage, f"u{number}"))
+    seen: list[frozenset[int] | None] = []
+    intake = world.intake([usage, feedback])
+    await intake.start(seen.append)
+    try:
+        await until(lambda: bool(seen) and seen[-1] == frozenset({0}))
+        await intake.resume(0, {usage: 2, feedback: 0})
+        assert [values(one.records) for one in await poll_until(intake, [0], 2)] == [["u2", "u3"]]
+        resuming = intake.resume(0, {usage: 1, feedback: 0}).__await__()
+        with pytest.raises(StopIteration):
+            next(resuming)
+        assert [values(one.records) for one in await poll_until(intake, [0], 3)] == [["u1", "u2", "u3"]]
     finally:
         await intake.stop()
 
@@ -239,7 +259,7 @@ async def test_a_partition_that_is_resumed_again_yields_nothing_from_where_it_st
         async with asyncio.timeout(20):
             while not await intake.poll([0], 1):  # what follows has come as well, and waits to be asked for
                 pass
-        resuming = asyncio.ensure_future(intake.resume(0, {usage: None}))
+        resuming = asyncio.ensure_future(intake.resume(0, {usage: 0}))
         await asyncio.sleep(0)
         polled = await poll_until(intake, [0], len(sent))
         await resuming

@@ -25,7 +25,7 @@ def pour(stand: Stand, shard: Shard, most: int = 10**9) -> None:
         if topic not in shard.positions:
             continue
         partition = stand.broker.topics[topic][shard.partition]
-        start = shard.positions[topic] or 0
+        start = shard.positions[topic]
         end = min(partition.last_stable, start + limit)
         if end > start:
             shard.offer(topic, partition.committed(start, end), end)
@@ -67,7 +67,7 @@ async def live_through(stand: Stand, most: int = 10**9) -> None:
     """Take all there is, in polls of at most so many records, and leave in order."""
     async with living(stand) as shard:
         end = stand.broker.topics[TOPICS.usage][AT].high_watermark
-        while (shard.positions[TOPICS.usage] or 0) < end:
+        while shard.positions[TOPICS.usage] < end:
             pour(stand, shard, most)
             await committed(stand, shard)
         shard.leave(drain_s=10)

@@ -267,6 +267,16 @@ def _has_failed(stand: Stand, failures: int) -> bool:
     return stand.witness.failed == failures
 
 
+async def test_a_shard_that_has_read_no_report_yet_stands_at_the_first_that_is_left() -> None:
+    stand = Stand()
+    for number in range(3):
+        report = Acknowledged(f"a{number}", WHO[0], "nobody's", "m-07", "2013-06-01T00:00:00Z")
+        stand.feed([acknowledgement(report, TOPICS.feedback, AT)])
+    stand.broker.truncate(TOPICS.feedback, AT, 2)
+    async with living(stand) as shard:
+        assert shard.positions == {TOPICS.usage: 0, TOPICS.feedback: 2}
+
+
 async def test_what_says_nothing_is_committed_rarely() -> None:
     stand = Stand()
     stand.feed([usage(WHO[0], "usage.voice", 1, seconds=60), usage(WHO[0], "usage.sms", 2, count=1)])

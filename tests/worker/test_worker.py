@@ -16,7 +16,19 @@ from service.shard import World
 from service.worker import Summary, Worker
 from service.worker.memory import BASE_BYTES
 from tests.doubles.broker import MemoryIntake, MemorySender, until
-from tests.doubles.stand import BEGIN, GROUP, PARTITIONS, TOPICS, MemoryStore, Stand, home, month, neighbours, usage
+from tests.doubles.stand import (
+    BEGIN,
+    GROUP,
+    PARTITIONS,
+    TOPICS,
+    MemoryStore,
+    Stand,
+    home,
+    month,
+    neighbours,
+    transactional_id,
+    usage,
+)
 
 CITY = [who for partition in range(PARTITIONS) for who in neighbours(partition, 6)]
 MONTH = month(CITY, days=8)
@@ -94,6 +106,18 @@ async def test_a_worker_is_ready_when_all_its_shards_run() -> None:
         assert said["shards"] == dict.fromkeys(range(PARTITIONS), "running")
         assert (said["live"], said["broker"], said["reason"]) == (True, True, None)
     assert "stopping" in worker.readiness()["reason"]
+
+
+async def test_shards_that_fall_before_their_first_commit_miss_nothing(expected: list[set[Any]]) -> None:
+    stand = Stand(turn_records=10)
+    stand.feed(MONTH)
+    for partition in range(PARTITIONS):
+        stand.broker.faults[transactional_id(partition)].append("fence")
+    async with working(stand):
+        await until(all_committed(stand), 60)
+    assert stand.witness.results.count("fenced") == PARTITIONS
+    assert sum(turn.counts.counted for turn in stand.witness.turns) == len(MONTH)
+    assert [set(stand.said(partition)) for partition in range(PARTITIONS)] == expected
 
 
 async def test_two_workers_say_what_one_says(expected: list[set[Any]]) -> None:
