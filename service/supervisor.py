@@ -86,7 +86,7 @@ class Supervisor:
         return self._status
 
     async def _keep(self, number: int, environ: Mapping[str, str]) -> None:
-        attempt = 0
+        attempt, is_first = 0, True
         while not self._told.is_set():
             began_s = self._clock.elapsed_s()
             process = await asyncio.create_subprocess_exec(
@@ -97,11 +97,12 @@ class Supervisor:
                 # One that was still starting ends by the signal itself.
                 self._status = self._status or int(status not in {0, -signal.SIGTERM})
                 break
-            if status == _CANNOT:
+            if status == _CANNOT and is_first:  # later it is the world that has changed: a broker is away, say
                 _LOG.error("worker %d cannot start: all end", number)
                 self._status = _CANNOT
                 self._told.set()
                 break
+            is_first = False
             attempt = 0 if self._clock.elapsed_s() - began_s > _LIVED_S else attempt
             wait_s = growing(_FIRST_S, attempt, _MOST_S)
             _LOG.warning("worker %d has ended with status %d, and is started again in %.1f s", number, status, wait_s)
