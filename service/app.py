@@ -29,7 +29,7 @@ from service.kafka.sender import KafkaSender
 from service.kafka.tail import KafkaAlertTail
 from service.kafka.topics import check_topics
 from service.metrics import Metrics
-from service.peers import Directory, Peers, advertised, url_of
+from service.peers import Directory, Peers, advertised, is_of_this_machine_only, url_of
 from service.rulebook.mapping import Mapping, expand_values
 from service.rulebook.problems import suggest
 from service.settings import HttpSettings, Settings, SettingsError
@@ -192,7 +192,7 @@ async def running(given: Given) -> AsyncIterator[Running]:
         world = World(log, _publishers(settings, topics), store_of(settings), given.clock, summary)
         intake = KafkaIntake(settings.kafka, [topics.usage, topics.feedback], given.rulebook.hash)
         directory = Directory(log, sender, topics.directory)
-        worker = Worker(world, terms, intake, sender, _elsewhere(settings.http, directory, stack))
+        worker = Worker(world, terms, intake, sender, _elsewhere(given, directory, stack))
         server = _server(given, worker, topics, metrics)
         addresses = _listen(server, settings.http)
         stack.push_async_callback(asyncio.to_thread, server.stop, _HTTP_S)
@@ -200,7 +200,7 @@ async def running(given: Given) -> AsyncIterator[Running]:
         stack.push_async_callback(_stop, worker, task, server)
         service = Running(tuple(url_of(*one) for one in addresses), summary, worker, task)
         own = advertised(settings.http, *addresses[-1])
-        for beside in (_look_around(settings, service), directory.run(own, worker.running)):
+        for beside in (_look_around(settings, service, own), directory.run(own, worker.running)):
             stack.callback(asyncio.create_task(beside).cancel)
         yield service
 
@@ -223,12 +223,14 @@ def _try_writing(place: str) -> None:
         ) from error
 
 
-async def _look_around(settings: Settings, service: Running) -> None:
+async def _look_around(settings: Settings, service: Running, own: str) -> None:
     """Once the shards are shared out, say what others would lack: snapshots that are kept here, leave to ask."""
     await service.until(lambda: bool(service.worker.readiness()["ready"]))
     members = await machines(settings.kafka)
     if said := unshared(settings.snapshots.folder, frozenset(members)):
         _LOG.warning(said)
+    if len(set(members)) > 1 and is_of_this_machine_only(own):
+        _LOG.warning("no other machine reaches %s, where this one is announced: set CHURN_HTTP__ADVERTISED", own)
     if len(members) > 1 and settings.http.peer_token is None:
         _LOG.warning(
             "the group has %d members, but CHURN_HTTP__PEER_TOKEN is not set: each answers only for its own shards; "
@@ -248,11 +250,13 @@ def unshared(place: str, known: Collection[str]) -> str | None:
     )
 
 
-def _elsewhere(http: HttpSettings, directory: Directory, stack: contextlib.AsyncExitStack) -> Elsewhere:
+def _elsewhere(given: Given, directory: Directory, stack: contextlib.AsyncExitStack) -> Elsewhere:
     """How other replicas are asked: not at all without the secret that they share."""
+    http = given.settings.http
     if http.peer_token is None:
         return nowhere
-    peers = Peers(lambda: directory.owners, http.peer_token.get_secret_value(), http.peer_wait_ms / 1000)
+    token = http.peer_token.get_secret_value()
+    peers = Peers(lambda: directory.owners, token, http.peer_wait_ms / 1000, given.clock)
     stack.callback(peers.close)
     return peers
 

@@ -99,7 +99,8 @@ def configure(
     root.setLevel(level.upper())
     logging.captureWarnings(capture=True)
     # A client library's every rejoin is of use to who debugs, and to nobody else.
-    logging.getLogger(_CLIENT).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    for library in (_CLIENT, "httpx"):
+        logging.getLogger(library).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
 
 
 class _AccessFilter(logging.Filter):

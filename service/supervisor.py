@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
 
 from service.clock import Clock
 from service.settings import HttpSettings, Settings, SettingsError
@@ -15,6 +16,7 @@ from service.worker.memory import read_limit
 
 _LOG = logging.getLogger(__name__)
 _CANNOT = 2  # a worker's exit status where its settings, rules or topics are not as they must be
+_NOT_STARTED = 1
 _FIRST_S, _MOST_S = 0.5, 15.0  # before a worker is started again
 _LIVED_S = 60.0
 _END_WITHIN_S = 15.0
@@ -53,16 +55,27 @@ def settings_of_workers(settings: Settings, workers: int, port: int) -> list[dic
         )
     if settings.http.port + workers > _LAST_PORT:
         raise SettingsError(f"CHURN_HTTP__PORT is {port}, but {workers} workers need as many ports after it: lower it")
-    given = settings.http.peer_token
+    given, own = settings.http.peer_token, settings.http.port
     common = {
         "CHURN_HTTP__PORT": str(port),
         "CHURN_HTTP__PEER_TOKEN": given.get_secret_value() if given else secrets.token_hex(32),
         "CHURN_MEMORY__LIMIT_MB": str(max(1, (read_limit(settings.memory.limit_mb << 20 or None) >> 20) // workers)),
     }
     return [
-        {**common, "CHURN_HTTP__WORKER_PORT": str(settings.http.port and port + number)}
+        {**common, **_advertised(settings.http, port + number), "CHURN_HTTP__WORKER_PORT": str(own and port + number)}
         for number in range(1, workers + 1)
     ]
+
+
+def _advertised(http: HttpSettings, port: int) -> dict[str, str]:
+    """Where others reach the worker of a port, where the settings name the machine. Raises: SettingsError."""
+    if not http.advertised:
+        return {}
+    if not http.port:
+        raise SettingsError("CHURN_HTTP__ADVERTISED needs a port that is known before: set CHURN_HTTP__PORT as well")
+    given = urlsplit(http.advertised)
+    host = given.hostname or ""
+    return {"CHURN_HTTP__ADVERTISED": f"{given.scheme}://{f'[{host}]' if ':' in host else host}:{port}"}
 
 
 class Supervisor:
@@ -89,10 +102,7 @@ class Supervisor:
         attempt, is_first = 0, True
         while not self._told.is_set():
             began_s = self._clock.elapsed_s()
-            process = await asyncio.create_subprocess_exec(
-                *self._command, env=dict(environ), stdin=asyncio.subprocess.PIPE
-            )
-            status = await self._watch(process)
+            status = await self._live(environ)
             if self._told.is_set():
                 # One that was still starting ends by the signal itself.
                 self._status = self._status or int(status not in {0, -signal.SIGTERM})
@@ -108,6 +118,17 @@ class Supervisor:
             _LOG.warning("worker %d has ended with status %d, and is started again in %.1f s", number, status, wait_s)
             attempt += 1
             await self._pause(wait_s)
+
+    async def _live(self, environ: Mapping[str, str]) -> int:
+        """A worker's exit status, from its start to its end."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command, env=dict(environ), stdin=asyncio.subprocess.PIPE
+            )
+        except OSError as error:  # the machine has no room for it just now
+            _LOG.error("a worker cannot be started: %s", error)
+            return _NOT_STARTED
+        return await self._watch(process)
 
     async def _watch(self, process: asyncio.subprocess.Process) -> int:
         """A worker's exit status; it is ended in order once all are told to, and killed where that takes too long."""

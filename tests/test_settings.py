@@ -199,3 +199,14 @@ def test_a_file_that_means_more_than_it_says_is_refused(tmp_path: Path, text: st
     (tmp_path / "s.yaml").write_text(text)
     with pytest.raises(SettingsError, match=problem):
         load({}, tmp_path / "s.yaml")
+
+
+def test_a_secret_is_taken_without_its_line_break_and_an_empty_one_is_none() -> None:
+    told = load({"CHURN_HTTP__PEER_TOKEN": "sixteen or longer\n"}).http.peer_token
+    assert told is not None
+    assert told.get_secret_value() == "sixteen or longer"
+    assert load({"CHURN_HTTP__PEER_TOKEN": ""}).http.peer_token is None
+    for bad in ("short", "ümläutümläutümläut"):
+        [line] = refusal({"CHURN_HTTP__PEER_TOKEN": bad})
+        assert "must be at least 16 characters of plain ASCII" in line
+        assert bad not in line

@@ -84,7 +84,7 @@ async def until_told() -> AsyncIterator[asyncio.Event]:
 
 
 async def _supervise(settings: Settings, workers: int, settings_file: Path | None) -> int:
-    command = [sys.executable, "-m", "service", "run", "--attended"]
+    command = [sys.executable, "-P", "-m", "service", "run", "--attended"]  # not what a folder here is called
     if settings_file is not None:
         command += ["--settings", str(settings_file)]
     with shared_port(settings.http) as port:

@@ -65,6 +65,8 @@ class KafkaIntake:
 
     async def resume(self, partition: int, positions: Mapping[str, int]) -> None:
         """Seek and let flow, without waiting for anything; a partition that is no longer ours is left alone."""
+        if self._consumer is None:  # between two lives: the next assignment brings it back
+            return
         for tp in [tp for tp in self._ends if tp.partition == partition and tp.topic not in positions]:
             self._hold_back(tp)
         for topic, position in positions.items():

@@ -1,10 +1,12 @@
 """Where other replicas reach this one."""
 
 import socket
+from urllib.parse import urlsplit
 
 from service.settings import HttpSettings
 
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - recognised here, not listened on
+_EVERYWHERE = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}  # noqa: S104 - recognised here, not listened on
+_LOOPBACK = ("127.", "::1", "localhost")
 
 
 def advertised(http: HttpSettings, host: str, port: int) -> str:
@@ -12,11 +14,17 @@ def advertised(http: HttpSettings, host: str, port: int) -> str:
     if http.advertised:
         return http.advertised
     if host in _EVERYWHERE:
+        family = _EVERYWHERE[host]
         try:
-            host = socket.gethostbyname(socket.gethostname())
-        except OSError:
-            host = "127.0.0.1"  # a machine that does not know its own name has no neighbours
+            host = str(socket.getaddrinfo(socket.gethostname(), port, family)[0][4][0])
+        except OSError:  # a machine that does not know its own name
+            host = "127.0.0.1" if family == socket.AF_INET else "::1"
     return url_of(host, port)
+
+
+def is_of_this_machine_only(address: str) -> bool:
+    """Whether nobody on another machine reaches an address."""
+    return (urlsplit(address).hostname or "").startswith(_LOOPBACK)
 
 
 def url_of(host: str, port: int) -> str:

@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Collection, Mapping
 
 import orjson
 
-from service.ports import Log, Lost, Message, Record, Truncated
+from service.ports import Log, Message, Record, Truncated
 from service.worker import Sender
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 0.25
+_ADDRESS = re.compile(r"https?://[^/\s@?#]+")
 
 
 class Directory:
@@ -38,10 +40,16 @@ class Directory:
     async def run(self, address: str, running: Callable[[], Collection[int]]) -> None:
         """Follow the others and announce what runs at our address, for ever."""
         self._address = address
+        trouble: str | None = None
         while True:
-            with contextlib.suppress(Lost):  # the broker is waited for, and told of, by the worker
+            try:
                 await self._follow()
                 await self._announce(running())
+                trouble = None
+            except Exception as error:  # noqa: BLE001 - whatever it is, who has what must be told again and again
+                if trouble != str(error):
+                    trouble = str(error)
+                    _LOG.warning("the directory of owners waits: %s", trouble)
             await asyncio.sleep(_LOOK_S)
 
     async def _follow(self) -> None:
@@ -60,8 +68,13 @@ class Directory:
 
     def _take(self, record: Record) -> None:
         try:
-            self._owners[int(record.key or b"")] = str(orjson.loads(record.value or b"")["address"])
+            partition, address = int(record.key or b""), orjson.loads(record.value or b"")["address"]
+            is_one = _ADDRESS.fullmatch(address) is not None
         except (ValueError, KeyError, TypeError):
+            is_one = False
+        if is_one:
+            self._owners[partition] = address
+        else:
             _LOG.warning("%s-0@%d names no owner", self._topic, record.offset)
 
     async def _announce(self, running: Collection[int]) -> None:

@@ -1,5 +1,6 @@
 """The shape of the settings: sections, types, bounds, defaults and meanings."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,6 +16,7 @@ from pydantic import (
 
 from service.settings.zones import is_zone
 
+_SECRET = re.compile(r"[ -~]{16,}")
 _LONGEST_NAME = 255  # of a file or folder, on every file system in use
 
 
@@ -66,6 +68,17 @@ def _paired(value: object) -> object:
     return {name.strip(): number.strip() for name, _, number in pairs}
 
 
+def _stripped(value: object) -> object:
+    """Without the line break of a mounted file; nothing left is nothing set."""
+    return value.strip() or None if isinstance(value, str) else value
+
+
+def _secret(secret: SecretStr | None) -> SecretStr | None:
+    if secret is not None and not _SECRET.fullmatch(secret.get_secret_value()):
+        raise ValueError("must be at least 16 characters of plain ASCII")
+    return secret
+
+
 Days = Annotated[int, Field(ge=1, le=400)]
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 Count = Annotated[int, Field(ge=1)]
@@ -75,6 +88,7 @@ Name = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
 File = Annotated[Path, AfterValidator(_path)]
 Host = Annotated[Name, AfterValidator(_host)]
 Zone = Annotated[str, AfterValidator(_zone)]
+Secret = Annotated[SecretStr | None, BeforeValidator(_stripped), AfterValidator(_secret)]
 Windows = Annotated[tuple[Days, ...], BeforeValidator(_listed), AfterValidator(_windows), Field(min_length=1)]
 DaysByType = Annotated[dict[str, Days], BeforeValidator(_paired)]
 
@@ -307,13 +321,14 @@ class HttpSettings(Section):
     )
     advertised: str = Field(
         default="",
-        pattern=r"^(https?://[^/\s]+)?$",
+        pattern=r"^(https?://[^/\s@?#]+)?$",
         description="Where other replicas reach this one, such as http://10.0.0.7:8080; empty: the address that it "
         "listens on, or the machine's where it listens on all",
     )
-    peer_token: SecretStr | None = Field(
+    peer_token: Secret = Field(
         default=None,
-        description="Secret that all replicas share; without it they answer only for the shards that they have",
+        description="Secret that all replicas share, of 16 characters at least; without it they answer only for the "
+        "shards that they have",
     )
     peer_wait_ms: Milliseconds = Field(
         default=1_000, description="How long an answer waits for another replica before it goes without"

@@ -41,7 +41,11 @@ class Display:
     def stepping(self) -> Iterator[Aside]:
         """Hold readers of moving columns off, but for what the step does aside."""
         with self._held():
-            yield self._let_in
+            try:
+                yield self._let_in
+            except BaseException:
+                self.hide()  # before any reader is let in: what broke off has left the state in between
+                raise
 
     @contextmanager
     def _held(self, *, at_once: bool = False) -> Iterator[None]:
@@ -84,10 +88,10 @@ class Display:
 
     def subscriber(self, subscriber_id: str, *, at_once: bool = False) -> dict[str, Any] | None:
         """The front office's record, or None where nobody of that id is known here. Raises: Busy."""
-        if (shown := self._shown) is None:
-            return None
-        state, episodes, _ = shown
         with self._held(at_once=at_once):
+            if (shown := self._shown) is None:
+                return None
+            state, episodes, _ = shown
             if at_once and not is_at_hand(state):
                 raise Busy
             record = describe(state, self._rulebook, subscriber_id, episodes)
@@ -97,10 +101,10 @@ class Display:
 
     def holder(self, msisdn: str) -> tuple[int, str] | None:
         """(since when, id) of the newest subscriber who has this phone number."""
-        if (shown := self._shown) is None:
-            return None
-        state = shown[0]
         with self._held():
+            if (shown := self._shown) is None:
+                return None
+            state = shown[0]
             number = state.attributes.vocabularies["msisdn"].number(msisdn)
             if number < 0:
                 return None
@@ -143,10 +147,10 @@ class Display:
     def roll(self, roll: Roll, limit: int) -> pl.DataFrame:
         """Subscribers on a list, with its numbers."""
         numbers = [pl.col(name) for name in roll.numbers]
-        if (shown := self._shown) is None:
-            return pl.DataFrame(schema=dict.fromkeys(("subscriber_id", *roll.numbers), pl.Null))
-        state = shown[0]
         with self._held():
+            if (shown := self._shown) is None:
+                return pl.DataFrame(schema=dict.fromkeys(("subscriber_id", *roll.numbers), pl.Null))
+            state = shown[0]
             rows = state.rows
             signals = columns(View(state, rows), sorted(roll.names | set(roll.numbers)))
             met = evaluate(signals, roll.when.fill_null(value=False), rows.size)

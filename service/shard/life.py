@@ -328,6 +328,7 @@ class Shard:
         try:
             ends = await self._world.log.ends(self._terms.topics.usage, self.partition)
         except Lost:
+            self._end = 0  # how far it could come nobody knows
             return  # what is in state stays; the broker is waited for
         self._end = ends.last_stable
         self._world.observer.shard_moved(self.partition, self._state.cursor, ends.high_watermark)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import polars as pl
 
@@ -15,6 +17,9 @@ from service.wire.feedback import Acknowledged, acknowledgement, instant_text
 from service.wire.partitioning import partition_of
 from service.worker.questions import APPLIED, HOLDER, OPEN_COUNTS, ROLL, SUBSCRIBER, WARNING, Answer, Question
 from service.worker.shelf import Shelf, warnings_question
+
+_AT_ONCE = 64  # acknowledgements that wait for other replicas
+_T = TypeVar("_T")
 
 
 class Sender(Protocol):
@@ -42,6 +47,7 @@ class ShardDesk:
         self._clock = clock
         self._everywhere = tuple(range(terms.intake.partitions))
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="desk")
 
     def run_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Writes go through the worker's loop."""
@@ -93,19 +99,29 @@ class ShardDesk:
 
     async def acknowledge(self, episode_id: str, by: str, note: str | None, wait_s: float) -> bool:
         """Write the acknowledgement; True when its shard has applied it in time. Raises: NotReady, KeyError, Lost."""
-        found = await asyncio.to_thread(self._find, episode_id)
+        found = await self._in_thread(partial(self._find, episode_id))
         if found is None:
             raise KeyError(episode_id)
         assert self._loop is not None  # noqa: S101 - nobody is served before the worker runs
         partition, row = found
         writing = asyncio.run_coroutine_threadsafe(self._write(partition, row, by, note), self._loop)
         offset = await asyncio.wrap_future(writing)
+        if (applying := self._shelf.applying(partition, offset)) is not None:
+            try:
+                await asyncio.wait_for(asyncio.wrap_future(applying), wait_s)
+            except TimeoutError:
+                return False
+            return True
         applied = Question(APPLIED, (partition,), {"offset": offset, "wait_s": wait_s})
-        return any(answer.value for answer in await asyncio.to_thread(self._shelf.ask, applied))
+        return any(answer.value for answer in await self._in_thread(partial(self._shelf.ask, applied)))
 
     def readiness(self) -> Mapping[str, Any]:
         """How the worker is."""
         return self._readiness()
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        """What is asked of others, where no other work waits for its end."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def _write(self, partition: int, row: Mapping[str, Any], by: str, note: str | None) -> int:
         now_us = self._clock.now_us()

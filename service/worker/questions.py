@@ -8,12 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 import polars as pl
 
 PATH = "/internal/v1/ask"
 SUBSCRIBER, HOLDER, WARNINGS, WARNING = "subscriber", "holder", "warnings", "warning"
 OPEN_COUNTS, ROLL, APPLIED = "open_counts", "roll", "applied"
+ABOUT = frozenset((SUBSCRIBER, HOLDER, WARNINGS, WARNING, OPEN_COUNTS, ROLL, APPLIED))
+
+
+class _Head(msgspec.Struct):
+    as_of: dict[int, int]
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +71,7 @@ def write_answer(answer: Answer) -> bytes:
 
 
 def read_answer(data: bytes) -> Answer:
-    """The inverse of `write_answer`. Raises: ValueError, KeyError, OSError, polars.exceptions.PolarsError."""
+    """The inverse of `write_answer`. Raises: ValueError, OSError, msgspec.MsgspecError, polars' PolarsError."""
     head, _, rest = data.partition(b"\n")
-    said = orjson.loads(head)
-    frame = pl.read_ipc_stream(rest) if rest else None
-    return Answer({int(partition): cursor for partition, cursor in said["as_of"].items()}, said["value"], frame)
+    said = msgspec.json.decode(head, type=_Head)
+    return Answer(said.as_of, said.value, pl.read_ipc_stream(rest) if rest else None)

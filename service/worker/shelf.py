@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -25,6 +25,8 @@ from service.worker.questions import (
     Question,
 )
 
+Said = tuple[Any, pl.DataFrame | None]  # a JSON value, and a frame
+
 
 class Shelf:
     """The displays of the shards that `shards` gives by partition; who has the others is asked `elsewhere`.
@@ -37,7 +39,8 @@ class Shelf:
         self._shards = shards
         self._elsewhere = elsewhere
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._answers: Mapping[str, Callable[[list[Display], Mapping[str, Any]], Answer]] = {
+        self._answers: Mapping[str, Callable[[list[Display], Mapping[str, Any]], Said]] = {
+            APPLIED: self._applied,
             HOLDER: _holder,
             WARNINGS: _warnings,
             WARNING: _warning,
@@ -57,46 +60,59 @@ class Shelf:
             return [ours]
         if at_once:
             raise Busy
-        return [ours, *self._elsewhere(Question(question.about, left, question.told))]
+        theirs = self._elsewhere(Question(question.about, left, question.told))
+        return [ours, *(answer for answer in theirs if _fits(answer, ours, question.about))]
 
     def answer(self, question: Question, *, at_once: bool = False) -> Answer:
-        """What those of the partitions say that live here. Raises: Busy where it cannot be had `at_once`, KeyError."""
+        """What those of the partitions say that live here. Raises: Busy where it cannot be had `at_once`, KeyError.
+
+        One that ceases to run meanwhile may have said nothing, or a part: it does not count as having answered.
+        """
         displays = self._displays(question.partitions)
+        before = {display.partition: display.cursor for display in displays}
         if question.about == SUBSCRIBER:
-            return _subscriber(displays, question.told["id"], at_once=at_once)
-        if at_once:
+            value, frame = _subscriber(displays, question.told["id"], at_once=at_once), None
+        elif at_once:
             raise Busy
-        if question.about == APPLIED:
-            return self._applied(displays, question.told)
-        return self._answers[question.about](displays, question.told)
+        else:
+            value, frame = self._answers[question.about](displays, question.told)
+        as_of = {
+            display.partition: cursor
+            for display in displays
+            if (cursor := before[display.partition]) is not None and display.cursor is not None
+        }
+        return Answer(as_of, value, frame)
+
+    def applying(self, partition: int, offset: int) -> Future[None] | None:
+        """Done when a record of feedback has taken effect; None where the shard does not live here."""
+        shard = self._shards().get(partition)
+        if shard is None or self._loop is None:
+            return None
+        return asyncio.run_coroutine_threadsafe(shard.applied(offset), self._loop)
 
     def _displays(self, partitions: Iterable[int]) -> list[Display]:
         shards = self._shards()
         shown = [shards[partition].display for partition in partitions if partition in shards]
         return [display for display in shown if display.cursor is not None]
 
-    def _roll(self, displays: list[Display], told: Mapping[str, Any]) -> Answer:
+    def _roll(self, displays: list[Display], told: Mapping[str, Any]) -> Said:
         roll = next(roll for roll in self._terms.rulebook.rolls if roll.id == told["roll"])
-        as_of = _as_of(displays)
         parts = [display.roll(roll, told["limit"]) for display in displays]
         columns = dict.fromkeys(("subscriber_id", *roll.numbers), pl.Null)
-        found = pl.concat([pl.DataFrame(schema=columns), *parts], how="vertical_relaxed").head(told["limit"])
-        return Answer(as_of, frame=found)
+        return None, pl.concat([pl.DataFrame(schema=columns), *parts], how="vertical_relaxed").head(told["limit"])
 
-    def _applied(self, displays: list[Display], told: Mapping[str, Any]) -> Answer:
-        """Wait until a record of feedback has taken effect."""
-        shards = self._shards()
-        applied = False
+    def _applied(self, displays: list[Display], told: Mapping[str, Any]) -> Said:
+        """Whether a record of feedback takes effect in time."""
         for display in displays:
-            shard = shards.get(display.partition)
-            if shard is not None and self._loop is not None:
-                waiting = asyncio.run_coroutine_threadsafe(shard.applied(told["offset"]), self._loop)
+            waiting = self.applying(display.partition, told["offset"])
+            if waiting is not None:
                 try:
                     waiting.result(told["wait_s"])
-                    applied = True
                 except (TimeoutError, CancelledError):
                     waiting.cancel()
-        return Answer(_as_of(displays), applied)
+                else:
+                    return True, None
+        return False, None
 
 
 def warnings_question(query: WarningQuery, partitions: Iterable[int]) -> Question:
@@ -104,43 +120,42 @@ def warnings_question(query: WarningQuery, partitions: Iterable[int]) -> Questio
     return Question(WARNINGS, tuple(partitions), asdict(query))
 
 
-def _as_of(displays: Iterable[Display]) -> dict[int, int]:
-    return {display.partition: cursor for display in displays if (cursor := display.cursor) is not None}
+def _fits(theirs: Answer, ours: Answer, about: str) -> bool:
+    """Whether frames can be put together; those of another release, or of other rules, may not."""
+    if theirs.frame is None or ours.frame is None:
+        return True
+    if about == ROLL:  # nobody here need be on the list: types are told by who is
+        return theirs.frame.columns == ours.frame.columns
+    return theirs.frame.schema == ours.frame.schema
 
 
-def _subscriber(displays: list[Display], subscriber_id: str, *, at_once: bool) -> Answer:
-    as_of = _as_of(displays)
-    for display in displays:
-        if (found := display.subscriber(subscriber_id, at_once=at_once)) is not None:
-            return Answer(as_of, found)
-    return Answer(as_of)
+def _subscriber(displays: list[Display], subscriber_id: str, *, at_once: bool) -> dict[str, Any] | None:
+    found = (display.subscriber(subscriber_id, at_once=at_once) for display in displays)
+    return next((record for record in found if record is not None), None)
 
 
-def _holder(displays: list[Display], told: Mapping[str, Any]) -> Answer:
+def _holder(displays: list[Display], told: Mapping[str, Any]) -> Said:
     """(since when, id), or None."""
-    as_of = _as_of(displays)
     found = [holder for display in displays if (holder := display.holder(told["msisdn"])) is not None]
-    return Answer(as_of, max(found, default=None))
+    return max(found, default=None), None
 
 
-def _warnings(displays: list[Display], told: Mapping[str, Any]) -> Answer:
+def _warnings(displays: list[Display], told: Mapping[str, Any]) -> Said:
     query = WarningQuery(**told)
     if query.before is not None:
         last_us, last_id = query.before
         query = replace(query, before=(last_us, last_id))
-    as_of = _as_of(displays)
     found = pl.concat([pl.DataFrame(schema=TRANSITIONS), *(display.warnings(query) for display in displays)])
-    return Answer(as_of, frame=newest_first(found, query.limit))
+    return None, newest_first(found, query.limit)
 
 
-def _open_counts(displays: list[Display], _: Mapping[str, Any]) -> Answer:
-    return Answer(_as_of(displays), frame=count_open(display.open_counts() for display in displays))
+def _open_counts(displays: list[Display], _: Mapping[str, Any]) -> Said:
+    return None, count_open(display.open_counts() for display in displays)
 
 
-def _warning(displays: list[Display], told: Mapping[str, Any]) -> Answer:
-    """One line, and the partition that it is of; no frame where no partition has it."""
-    as_of = _as_of(displays)
+def _warning(displays: list[Display], told: Mapping[str, Any]) -> Said:
+    """The partition that a warning is of, and its line; nothing where no partition has it."""
     for display in displays:
         if (row := display.warning(told["id"])) is not None:
-            return Answer(as_of, display.partition, pl.DataFrame([row], schema=TRANSITIONS, orient="row"))
-    return Answer(as_of)
+            return display.partition, pl.DataFrame([row], schema=TRANSITIONS, orient="row")
+    return None, None

@@ -291,7 +291,7 @@ class Worker:
     def _look_at_progress(self) -> None:
         """Join anew where the consumer gives nothing; note who moves at all, for `readiness`."""
         now_s = self._world.clock.elapsed_s()
-        if not self._broker:  # nobody can move
+        if not (self._broker and self._settled.is_set()):  # nobody can move
             self._fed, self._moved = Standstill(), Standstill()
             return
         shards = self._shards().items()

@@ -143,5 +143,10 @@ def test_workers_share_memory_and_secret_and_have_a_port_each() -> None:
     given = Settings.model_validate({"http": {"peer_token": secret, "port": 0}})
     assert settings_of_workers(given, 2, 4711)[1]["CHURN_HTTP__PEER_TOKEN"] == secret
     assert settings_of_workers(given, 2, 4711)[1]["CHURN_HTTP__WORKER_PORT"] == "0"
+    named = Settings.model_validate({"http": {"advertised": "http://[fe80::1]:9000", "port": 9000}})
+    told = settings_of_workers(named, 2, 9000)
+    assert [one["CHURN_HTTP__ADVERTISED"] for one in told] == ["http://[fe80::1]:9001", "http://[fe80::1]:9002"]
+    with pytest.raises(SettingsError, match="CHURN_HTTP__ADVERTISED needs a port"):
+        settings_of_workers(Settings.model_validate({"http": {"advertised": "http://a", "port": 0}}), 2, 4711)
     with pytest.raises(SettingsError, match="CHURN_HTTP__PORT is 65535"):
         settings_of_workers(Settings.model_validate({"http": {"port": 65535}}), 2, 65535)

@@ -203,6 +203,16 @@ async def test_what_is_not_asked_for_stays_where_it_is(world: World) -> None:
         await intake.stop()
 
 
+async def test_a_resume_between_two_lives_is_left_alone(world: World) -> None:
+    usage = await world.make_topic("usage", 1)
+    intake = world.intake([usage])
+    await intake.resume(0, {usage: 0})
+    await intake.start(lambda _: None)
+    await intake.stop()
+    await intake.resume(0, {usage: 0})
+    assert not await intake.poll([0], 1)
+
+
 async def test_a_resume_is_done_before_anybody_polls(world: World) -> None:
     usage, feedback = await world.make_topic("usage", 1), await world.make_topic("feedback", 1)
     sender = await world.sender()

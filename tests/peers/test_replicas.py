@@ -5,28 +5,35 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from service.api.app import Options, build_app
 from service.api.peers import PeerQuestions
 from service.api.server import HttpServer
+from service.clock import SystemClock
 from service.metrics import Metrics
 from service.peers import Directory, Peers, url_of
 from service.ports import Message, NotReady, WarningQuery
-from service.shard import Stage
+from service.shard import Shard, Stage
 from service.wire.topics import Topics
 from service.worker import Worker
-from service.worker.questions import PATH, SUBSCRIBER, Question
+from service.worker.questions import PATH, ROLL, SUBSCRIBER, WARNINGS, Answer, Question
+from service.worker.shelf import _fits
 from tests.core.rulebooks import MIXED
 from tests.doubles.broker import MemoryIntake, MemorySender, until
+from tests.doubles.clock import ManualClock
 from tests.doubles.desk import InMemoryTail
 from tests.doubles.stand import GROUP, PARTITIONS, TOPICS, Stand, home, month, neighbours, usage
 from tests.worker.test_worker import all_committed, ready
 
+# FastAPI silences it while it makes its models, which silences and restores for the threads of all servers at once.
+pytestmark = pytest.mark.filterwarnings("ignore::pydantic.warnings.UnsupportedFieldAttributeWarning")
 TOKEN = "what replicas know each other by"  # noqa: S105 - of these tests alone
 CITY = [who for partition in range(PARTITIONS) for who in neighbours(partition, 6)]
 FED = [
@@ -56,7 +63,7 @@ class Replica:
 async def replica(stand: Stand, token: str = TOKEN) -> AsyncIterator[Replica]:
     sender = MemorySender(stand.broker)
     directory = Directory(stand.log, sender, TOPICS.directory)
-    peers = Peers(lambda: directory.owners, token, 5.0)
+    peers = Peers(lambda: directory.owners, token, 5.0, SystemClock())
     intake = MemoryIntake(stand.broker, [TOPICS.usage, TOPICS.feedback], GROUP)
     worker = Worker(stand.world, stand.terms, intake, sender, peers)
     options = Options(peers=PeerQuestions(worker.shelf, token))
@@ -215,14 +222,95 @@ def answering(answer: bytes | None) -> Iterator[str]:
             thread.join()
 
 
-@pytest.mark.parametrize(
-    "answer", [None, b"", b"{}", b"nonsense", b'{"as_of":{"7":1},"value":null}\n', b'{"as_of":{"0":1},"value":1}\nx']
+NONSENSE = (
+    b"",
+    b"{}",
+    b"nonsense",
+    b"[]",
+    b"5",
+    b'{"as_of":{"7":1},"value":null}\n',
+    b'{"as_of":null,"value":1}',
+    b'{"as_of":{"0":"x"},"value":1}',
+    b'{"as_of":{"0":1},"value":1}\nx',
 )
+
+
+@pytest.mark.parametrize("answer", [None, *NONSENSE])
 def test_what_is_no_answer_in_time_counts_as_none(answer: bytes | None) -> None:
     with answering(answer) as address:
-        peers = Peers(lambda: {0: address, 1: "http://127.0.0.1:1", 2: "nowhere"}, TOKEN, 0.5)
+        peers = Peers(lambda: {0: address, 1: "http://127.0.0.1:1", 2: "nowhere"}, TOKEN, 0.5, SystemClock())
         assert peers(Question(SUBSCRIBER, (0, 1, 2, 3), {"id": "a"})) == []
         peers.close()
+
+
+def test_one_that_hangs_is_not_asked_again_at_once() -> None:
+    clock = ManualClock()
+    with answering(None) as address:
+        peers = Peers(lambda: {0: address}, TOKEN, 0.2, clock)
+        question = Question(SUBSCRIBER, (0,), {"id": "a"})
+        assert peers(question) == []
+        assert peers._silent_until_s == {address: 1.0}
+        began_s = SystemClock().elapsed_s()
+        assert [peers(question) for _ in range(50)] == [[]] * 50
+        assert SystemClock().elapsed_s() - began_s < 5, "fifty that wait would take ten seconds"
+        clock.advance(timedelta(seconds=2))
+        assert peers(question) == []
+        assert peers._silent_until_s == {address: 3.0}
+        peers.close()
+
+
+async def test_many_lists_at_once_starve_nobody() -> None:
+    stand = Stand()
+    stand.feed(FED)
+    async with replicas(stand, 2) as them:
+        asking = [one.asked("/v1/warnings", timeout=60) for one in them for _ in range(120)]
+        assert all(said.json()["complete"] for said in await asyncio.gather(*asking))
+
+
+async def test_acknowledgements_that_wait_hold_up_none_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = Stand()
+    stand.feed(FED)
+
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    async with replicas(stand, 2) as them:
+        page = await asyncio.to_thread(them[0].worker.desk.warnings, WarningQuery(limit=50))
+        monkeypatch.setattr(Shard, "applied", never)
+        asking = [
+            client_of(one).post(f"/v1/warnings/{row['episode_id']}/acknowledge", json={"by": "m-07"})
+            for row in page.warnings.head(15).to_dicts()
+            for one in them
+        ]
+        assert {said.status_code for said in await asyncio.gather(*asking)} == {202}
+
+
+def client_of(one: Replica) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=one.address, timeout=60)
+
+
+async def test_a_shard_that_ceases_to_run_while_it_is_asked_has_not_answered() -> None:
+    stand = Stand()
+    stand.feed(FED)
+    async with replicas(stand, 1) as [one]:
+        shards = one.worker._shards()
+        with shards[0].display.stepping():
+            asking = asyncio.create_task(asyncio.to_thread(one.worker.desk.holder, "+860"))
+            await until(shards[0].display._line.locked)
+            shards[2].display.hide()
+        with pytest.raises(NotReady) as not_ready:
+            await asking
+        assert not_ready.value.partitions == (2,)
+        with pytest.raises(ValueError, match="broken"), shards[1].display.stepping():
+            raise ValueError("broken")
+        assert shards[1].display.cursor is None
+
+
+def test_answers_of_another_release_are_left_out() -> None:
+    ours = Answer({0: 1}, frame=pl.DataFrame(schema={"a": pl.Int64}))
+    for schema, fits in (({"a": pl.Int64}, True), ({"a": pl.String}, False), ({"b": pl.Int64}, False)):
+        assert _fits(Answer({1: 1}, frame=pl.DataFrame(schema=schema)), ours, WARNINGS) is fits
+    assert _fits(Answer({1: 1}, frame=pl.DataFrame(schema={"a": pl.String})), ours, ROLL)
 
 
 async def test_the_directory_lives_with_what_it_cannot_read_and_with_a_cleaned_topic() -> None:
@@ -230,14 +318,14 @@ async def test_the_directory_lives_with_what_it_cannot_read_and_with_a_cleaned_t
     topic, sender = Topics().directory, MemorySender(stand.broker)
     directories = [Directory(stand.log, sender, topic) for _ in range(2)]
     running: list[set[int]] = [{0, 1}, {2}]
-    stand.feed([entry(b"x", b"{}"), entry(b"3", None)])
+    stand.feed([entry(b"x", b"{}"), entry(b"3", None), entry(b"3", b'{"address":"http://me@else.where"}')])
     tasks = [
         asyncio.create_task(directory.run(f"http://r{number}", lambda number=number: running[number]))  # type: ignore[misc]  # the default is its number
         for number, directory in enumerate(directories)
     ]
     await until(lambda: directories[0].owners == {2: "http://r1"})
     await until(lambda: directories[1].owners == {0: "http://r0", 1: "http://r0"})
-    stand.broker.truncate(topic, 0, 4)
+    stand.broker.truncate(topic, 0, 5)
     running[:] = [{0}, {1, 2}]
     await until(lambda: directories[0].owners == {1: "http://r1", 2: "http://r1"})
     for task in tasks:
