@@ -64,24 +64,21 @@ class Shelf:
         return [ours, *(answer for answer in theirs if _fits(answer, ours, question.about))]
 
     def answer(self, question: Question, *, at_once: bool = False) -> Answer:
-        """What those of the partitions say that live here. Raises: Busy where it cannot be had `at_once`, KeyError.
+        """What those of the partitions say that live here. Raises: Busy where it cannot be had `at_once`, KeyError."""
+        while True:
+            displays = self._displays(question.partitions)
+            as_of = {display.partition: cursor for display in displays if (cursor := display.cursor) is not None}
+            value, frame = self._say(displays, question, at_once=at_once)
+            # One that ceased to run meanwhile has said nothing, or a part: another replica may say all of it.
+            if all(display.cursor is not None for display in displays):
+                return Answer(as_of, value, frame)
 
-        One that ceases to run meanwhile may have said nothing, or a part: it does not count as having answered.
-        """
-        displays = self._displays(question.partitions)
-        before = {display.partition: display.cursor for display in displays}
+    def _say(self, displays: list[Display], question: Question, *, at_once: bool) -> Said:
         if question.about == SUBSCRIBER:
-            value, frame = _subscriber(displays, question.told["id"], at_once=at_once), None
-        elif at_once:
+            return _subscriber(displays, question.told["id"], at_once=at_once), None
+        if at_once:
             raise Busy
-        else:
-            value, frame = self._answers[question.about](displays, question.told)
-        as_of = {
-            display.partition: cursor
-            for display in displays
-            if (cursor := before[display.partition]) is not None and display.cursor is not None
-        }
-        return Answer(as_of, value, frame)
+        return self._answers[question.about](displays, question.told)
 
     def applying(self, partition: int, offset: int) -> Future[None] | None:
         """Done when a record of feedback has taken effect; None where the shard does not live here."""
