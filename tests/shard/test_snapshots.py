@@ -4,7 +4,9 @@ import polars as pl
 
 from service.core.measures import PANE
 from service.core.state import Config
+from service.shard.world import Stage
 from tests.core.rulebooks import book
+from tests.doubles.broker import until
 from tests.doubles.stand import Stand, month, neighbours, usage
 from tests.shard.runs import AT, committed, live_through, living, pour
 
@@ -29,7 +31,8 @@ async def test_a_state_lets_go_of_what_is_stored_only_between_steps() -> None:
     async with living(stand) as shard:
         pour(stand, shard)
         await committed(stand, shard)
-        shard._leaving = True  # no round comes in between any more
+        shard.leave()
+        await until(lambda: shard.stage is Stage.GONE)  # no round comes in between any more
         state, snapshots = shard._state, shard._snapshots
         await snapshots.finish()
         snapshots.settle(state)
