@@ -44,6 +44,7 @@ def page(browser: Page, served: Served) -> Iterator[Page]:
     browser.until_texts("#link-text", ["Live"])
     yield browser
     assert browser.log() == []
+    browser.open("about:blank")  # else it would look for this server when it is gone
 
 
 def test_open_warnings_and_their_counts_are_shown(page: Page) -> None:
