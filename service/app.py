@@ -104,7 +104,6 @@ def config_of(settings: Settings, rulebook: Rulebook) -> Config:
         keep_days=time.keep_days,
         lost_days=time.lost_days,
         minor_digits=settings.money.minor_digits,
-        bands=rulebook.bands,
     )
 
 

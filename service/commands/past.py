@@ -25,6 +25,7 @@ from service.history.bootstrap import Known, NotEmptyError
 from service.history.bootstrap import bootstrap as load
 from service.history.bulk import KnownDays, bootstrap_days
 from service.history.files import FileError, Source
+from service.history.past import Lot
 from service.history.windows import write_windows
 from service.settings import Settings, SettingsError
 
@@ -92,9 +93,8 @@ def bootstrap(  # noqa: PLR0913 - the options of a command are its parameters
         if aggregates:
             answer = _load_days(file, profiles, settings)
         else:
-            config = config_of(settings, read_rulebook(settings))
-            known, intake = Known(Source(file, chosen), profiles), intake_of(settings, None)
-            answer = load(known, store_of(settings), intake, config, lambda pieces: watched(pieces, "Loading"))
+            known = Known(Source(file, chosen), profiles)
+            answer = load(known, store_of(settings), _lot(settings), lambda pieces: watched(pieces, "Loading"))
     except (FileError, NotEmptyError, SettingsError) as error:
         fail(str(error))
     except OSError as error:
@@ -107,10 +107,15 @@ def bootstrap(  # noqa: PLR0913 - the options of a command are its parameters
 
 
 def _load_days(file: Path, profiles: Path | None, settings: Settings) -> dict[str, int | str]:
-    config, intake = config_of(settings, read_rulebook(settings)), intake_of(settings, None)
-    today = day_at(SystemClock().now_us(), config.zone)
+    lot = _lot(settings)
+    today = day_at(SystemClock().now_us(), lot.config.zone)
     known = KnownDays(file, today, profiles)
-    return bootstrap_days(known, store_of(settings), intake, config, lambda shards: watched(shards, "Loading"))
+    return bootstrap_days(known, store_of(settings), lot, lambda shards: watched(shards, "Loading"))
+
+
+def _lot(settings: Settings) -> Lot:
+    rulebook = read_rulebook(settings)
+    return Lot(config_of(settings, rulebook), rulebook, intake=intake_of(settings, None))
 
 
 def backtest(  # noqa: PLR0913 - the options of a command are its parameters

@@ -14,6 +14,7 @@ from service.commands.context import AsJson, SettingsFile, read_rulebook, read_s
 from service.core.calendar import to_date
 from service.core.panes import DamagedError
 from service.history.bootstrap import NotEmptyError
+from service.history.past import Lot
 from service.history.reshard import ReshardError
 from service.history.reshard import reshard as move
 from service.settings import SettingsError
@@ -106,9 +107,9 @@ def reshard(
     settings = read_settings(settings_file)
     source, target = store_of(settings), store_of(settings, to, partitions)
     try:
-        config = config_of(settings, read_rulebook(settings))
-        intake = Intake(partitions, settings.kafka.partitioner)
-        stored = dict(watched(move(source, source.shards(), target, intake, config), "Storing", partitions))
+        rulebook = read_rulebook(settings)
+        lot = Lot(config_of(settings, rulebook), rulebook, intake=Intake(partitions, settings.kafka.partitioner))
+        stored = dict(watched(move(source, source.shards(), target, lot), "Storing", partitions))
     except (ReshardError, NotEmptyError, DamagedError, SettingsError) as error:
         fail(str(error))
     except OSError as error:

@@ -8,7 +8,7 @@ import polars as pl
 from service.core.attributes import UNKNOWN_DAY
 from service.core.calendar import month_of, to_date, to_day
 from service.core.events import STATUSES
-from service.core.rules import SegmentBands
+from service.core.rules import Rulebook, SegmentBands
 from service.core.signals import View, columns
 from service.core.state import State
 
@@ -19,9 +19,9 @@ _FULL_MONTHS = 2
 _MONTH_DAYS = 30
 
 
-def assign(state: State, bands: Sequence[SegmentBands], rows: np.ndarray, day: int) -> None:
+def assign(state: State, rulebook: Rulebook, rows: np.ndarray, day: int) -> None:
     """Set the segments of distinct rows as of `day`, which they have just closed: now, before, and since when."""
-    unknown = state.windows.incomplete
+    bands, unknown = rulebook.bands, state.windows.incomplete
     if not bands or rows.size == 0 or any(band.window_days in unknown for band in bands):
         return
     codes = _codes(View(state, rows), bands, day)

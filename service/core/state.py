@@ -14,7 +14,6 @@ from service.core.episodes import Episodes
 from service.core.holdings import Holdings
 from service.core.panes import Panes
 from service.core.repeats import Repeats
-from service.core.rules import SegmentBands
 from service.core.strings import StringIndex
 from service.core.turn import DayRecord
 from service.core.watermark import Watermark
@@ -42,7 +41,6 @@ class Config:
     keep_days: int = 90  # resolved episodes and contacts
     lost_days: int = 400  # after so many without a record a subscriber's row may be another's
     minor_digits: int = 2
-    bands: tuple[SegmentBands, ...] = ()  # of segments
 
     @property
     def longest_horizon_days(self) -> int:

@@ -64,7 +64,7 @@ def close(state: State, rulebook: Rulebook, due: Due, aside: Aside = nullcontext
     """Close one day and judge it; the transitions come in slices that each advance the day record."""
     state.cursor = due.cut
     found, rules = Found(), daily_rules(rulebook)
-    for rows in _moved(state, due.day, aside):
+    for rows in _moved(state, rulebook, due.day, aside):
         with aside():
             judge_rows(state, rules, rows, found)
     return _told(state, rulebook, found, DayRecord(due.day, due.cut, due.cause, rulebook.hash, 0, 0), aside)
@@ -81,14 +81,14 @@ def resume(state: State, rulebook: Rulebook) -> list[Turn]:
     return _told(state, rulebook, found, record, nullcontext)
 
 
-def close_quietly(state: State, day: int, aside: Aside = nullcontext) -> None:
+def close_quietly(state: State, rulebook: Rulebook, day: int, aside: Aside = nullcontext) -> None:
     """Move windows, figures and segments on to the end of `day`, judging no rule."""
-    for _ in _moved(state, day, aside):
+    for _ in _moved(state, rulebook, day, aside):
         with aside():
             pass
 
 
-def _moved(state: State, day: int, aside: Aside) -> Iterator[np.ndarray]:
+def _moved(state: State, rulebook: Rulebook, day: int, aside: Aside) -> Iterator[np.ndarray]:
     """Move rows on to the end of `day`, a slice after another; each is yielded when it stands there."""
     with aside():
         moves = state.windows.moves(day, state.panes)
@@ -102,7 +102,7 @@ def _moved(state: State, day: int, aside: Aside) -> Iterator[np.ndarray]:
         state.activity.close(first, last, active)
         state.moving = (day, last)
         named = state.roster.named(rows)
-        assign(state, state.config.bands, named, day)
+        assign(state, rulebook, named, day)
         yield named
     state.closed_day, state.moving = day, None
     state.windows.mend(day, state.panes)
@@ -125,7 +125,9 @@ def _told(state: State, rulebook: Rulebook, found: Found, record: DayRecord, asi
     return _publish_close(state, transitions, record)
 
 
-def retrace(state: State, batch: Batch, cuts: Mapping[int, int], aside: Aside = nullcontext) -> None:
+def retrace(
+    state: State, rulebook: Rulebook, batch: Batch, cuts: Mapping[int, int], aside: Aside = nullcontext
+) -> None:
     """Take records into the state again after a restore: days close at the recorded cuts, nothing is judged or said.
 
     `cuts` maps days to the offsets at which they closed; those at or beyond `batch.end` wait for the next batch, and
@@ -141,16 +143,16 @@ def retrace(state: State, batch: Batch, cuts: Mapping[int, int], aside: Aside = 
         at = int(np.searchsorted(offsets, cut, side="left"))
         _take_in(state, Stretch(batch, start, at), aside)
         start = max(start, at)
-        close_quietly(state, day, aside)
+        close_quietly(state, rulebook, day, aside)
     _take_in(state, Stretch(batch, start, batch.common.height), aside)
     state.cursor = batch.end
 
 
-def retrace_end(state: State, cuts: Mapping[int, int], aside: Aside = nullcontext) -> None:
+def retrace_end(state: State, rulebook: Rulebook, cuts: Mapping[int, int], aside: Aside = nullcontext) -> None:
     """Close the days that were cut at the cursor itself, once the tail is in."""
     for day, cut in sorted(cuts.items()):
         if cut <= state.cursor and (state.closed_day is None or day > state.closed_day):
-            close_quietly(state, day, aside)
+            close_quietly(state, rulebook, day, aside)
 
 
 def _take_in(state: State, stretch: Stretch, aside: Aside) -> None:

@@ -38,10 +38,8 @@ class Known:
     profiles: Path | None = None
 
 
-def bootstrap(
-    known: Known, store: EmptyStore, intake: Intake, config: Config, watch: Watch = iter
-) -> dict[str, int | str]:
-    """Load the past as the first snapshot of each of `intake.partitions` shards, standing before the log's beginning.
+def bootstrap(known: Known, store: EmptyStore, lot: Lot, watch: Watch = iter) -> dict[str, int | str]:
+    """Load the past as the first snapshot of each of the lot's shards, standing before the log's beginning.
 
     Days of the past are closed as they would have been live, the last ones stay open for the stream to close; nothing
     is judged, so what is true at the first close is standing.
@@ -49,18 +47,19 @@ def bootstrap(
     Returns: subscribers, shards, events (in state), repeated, rejected, ignored, rows_rejected, first_day, last_day.
     Raises: FileError, NotEmptyError, OSError.
     """
-    check_possible(store, intake)
-    events, rows_rejected = _events(known, config)
+    check_possible(store, lot.intake)
+    events, rows_rejected = _events(known, lot.config)
+    intake = lot.intake
     keys = events["subscriber_id"].drop_nulls().unique(maintain_order=True)
     homes = partitions_of([key.encode() for key in keys.to_list()], intake.partitions, intake.partitioner)
-    intake = replace(intake, expand=None)  # what the file tells is mapped already
+    lot = replace(lot.quiet, intake=replace(intake, expand=None))  # what the file tells is mapped already
     pasts = []
     for partition in np.unique(homes).tolist():
         mine = events.filter(pl.col("subscriber_id").is_in(keys.filter(pl.Series(homes == partition)).implode()))
-        past = live(mine, Lot(config, partition=partition, intake=intake), watch)
+        past = live(mine, replace(lot, partition=partition), watch)
         store.save(partition, first_snapshot(past.state))
         pasts.append(past)
-    return _answer(pasts, rows_rejected, events, config.zone)
+    return _answer(pasts, rows_rejected, events, lot.config.zone)
 
 
 def check_possible(store: EmptyStore, intake: Intake) -> None:

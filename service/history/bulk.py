@@ -10,8 +10,9 @@ import polars as pl
 
 from service.core.calendar import day_end_us, to_date
 from service.core.hashing import hash64
+from service.core.rules import Rulebook
 from service.core.segments import assign
-from service.core.state import Config, State, new_state
+from service.core.state import State, new_state
 from service.core.watermark import AGREEING
 from service.history.aggregates import Settled, deal, scan_aggregates, settle
 from service.history.bootstrap import EmptyStore, check_possible, first_snapshot
@@ -47,9 +48,7 @@ class _City:
         return sorted(self.settled.keys() | self.profiles.keys())
 
 
-def bootstrap_days(
-    known: KnownDays, store: EmptyStore, intake: Intake, config: Config, watch: WatchShards = iter
-) -> dict[str, int | str]:
+def bootstrap_days(known: KnownDays, store: EmptyStore, lot: Lot, watch: WatchShards = iter) -> dict[str, int | str]:
     """Load daily aggregates as the first snapshot of each shard, as `bootstrap` does events.
 
     Windows, silence and usage history are what the events behind the aggregates would give; segments begin on the
@@ -59,14 +58,14 @@ def bootstrap_days(
     Returns: subscribers, shards, lines, rejected and rows_rejected (both of profiles), first_day, last_day.
     Raises: FileError, NotEmptyError, OSError.
     """
-    check_possible(store, intake)
-    intake = replace(intake, expand=None)  # what profiles tell is mapped already
+    check_possible(store, lot.intake)
+    lot = replace(lot.quiet, intake=replace(lot.intake, expand=None))  # what profiles tell is mapped already
     with tempfile.TemporaryDirectory(prefix="bootstrap-") as folder:
-        city = _dealt(known, Path(folder), intake)
+        city = _dealt(known, Path(folder), lot.intake)
         subscribers = rejected = rows_rejected = 0
         for partition in watch(city.partitions):
-            past, unread = _profiled(known, city, Lot(config, partition=partition, intake=intake))
-            panes = _take(past.state, city, partition)
+            past, unread = _profiled(known, city, replace(lot, partition=partition))
+            panes = _take(past.state, lot.rulebook, city, partition)
             store.save(partition, first_snapshot(past.state, panes))
             subscribers += past.state.subscribers
             rejected += len(past.rejects)
@@ -106,7 +105,7 @@ def _profiled(known: KnownDays, city: _City, lot: Lot) -> tuple[Past, int]:
     return live(told.events, lot), told.rejects.height
 
 
-def _take(state: State, city: _City, partition: int) -> Mapping[str, pl.DataFrame]:
+def _take(state: State, rulebook: Rulebook, city: _City, partition: int) -> Mapping[str, pl.DataFrame]:
     """Let a shard stand on the last day, still open, all days before it closed; returns the panes of those."""
     closed = state.closed_day = city.last - 1
     state.windows.begin(city.first - 1)
@@ -123,7 +122,7 @@ def _take(state: State, city: _City, partition: int) -> Mapping[str, pl.DataFram
             tuple(f"{day}.0" for day in reached),
             lambda name: settled.of_day(int(name.partition(".")[0]), rows),
         )
-    assign(state, state.config.bands, state.rows, closed)
+    assign(state, rulebook, state.rows, closed)
     return panes
 
 

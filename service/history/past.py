@@ -1,7 +1,7 @@
 """A file's events through the core as a stream would bring them, to the close of a day; no broker, no clock."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import polars as pl
@@ -29,6 +29,11 @@ class Lot:
     rulebook: Rulebook = NO_RULES
     partition: int = 0
     intake: Intake = field(default_factory=lambda: Intake(1, "any"))
+
+    @property
+    def quiet(self) -> "Lot":
+        """The same, where nobody is judged: of the rulebook stays what says who is in which segment."""
+        return replace(self, rulebook=replace(self.rulebook, rules=()))
 
 
 @dataclass(slots=True)

@@ -14,13 +14,11 @@ import polars as pl
 from service.core.frames import REPEATS_PREFIX, from_frames, meta, pieces_of, to_frames
 from service.core.measures import PANE
 from service.core.repeats import RUN
-from service.core.state import Config
 from service.core.step import close_through
 from service.history.bootstrap import EmptyStore, NotEmptyError
-from service.history.past import NO_RULES
+from service.history.past import Lot
 from service.history.pieces import Pieces
 from service.ports import Snapshot, SnapshotStore
-from service.wire.decode import Intake
 from service.wire.partitioning import partitions_of
 
 _ALL = 2**63 - 1
@@ -71,10 +69,8 @@ class _Taken:
         return frame.with_columns(pl.Series("row", theirs)).filter(pl.Series(theirs >= 0))
 
 
-def reshard(
-    source: SnapshotStore, held: Iterable[int], target: EmptyStore, intake: Intake, config: Config
-) -> Iterator[tuple[int, int]]:
-    """Store the newest snapshots of the shards `held` by `source` as those of `intake.partitions` shards of `target`.
+def reshard(source: SnapshotStore, held: Iterable[int], target: EmptyStore, lot: Lot) -> Iterator[tuple[int, int]]:
+    """Store the newest snapshots of the shards `held` by `source` as those of the lot's shards in `target`.
 
     Days that only some shards have closed are closed for all, judged by nobody.
 
@@ -83,7 +79,7 @@ def reshard(
     """
     if not target.is_empty():
         raise NotEmptyError("there are snapshots at the target already: name a folder or a URL that is empty")
-    partitions, partitioner = intake.partitions, intake.partitioner
+    partitions, partitioner = lot.intake.partitions, lot.intake.partitioner
     if partitioner == "any":
         raise ReshardError("with the partitioner `any` nobody knows where a subscriber belongs: set murmur2 or crc32")
     newest = {partition: _newest(source, partition) for partition in held}
@@ -93,7 +89,7 @@ def reshard(
         ids = snapshot.frames["roster"]["subscriber_id"]
         known = ids.is_not_null().to_numpy()
         if known.any():
-            closed = _closed(snapshot, max(days, default=None), config)
+            closed = _closed(snapshot, max(days, default=None), lot.quiet)
             homes = np.full(known.size, -1, np.int32)  # rows that are free go nowhere
             homes[known] = partitions_of([key.encode() for key in ids.drop_nulls()], partitions, partitioner)
             sources.append(_Source(number, closed, homes))
@@ -118,12 +114,12 @@ def _newest(store: SnapshotStore, partition: int) -> Snapshot:
     return snapshot
 
 
-def _closed(snapshot: Snapshot, day: int | None, config: Config) -> Snapshot:
+def _closed(snapshot: Snapshot, day: int | None, lot: Lot) -> Snapshot:
     """A snapshot after the close of a day that another shard has closed."""
     if day is None or snapshot.manifest["closed_day"] in (None, day):
         return snapshot
-    state = from_frames(config, snapshot.manifest, snapshot.frames, snapshot.stored)
-    close_through(state, NO_RULES, day, "clock")
+    state = from_frames(lot.config, snapshot.manifest, snapshot.frames, snapshot.stored)
+    close_through(state, lot.rulebook, day, "clock")
     pieces = pieces_of(state)
     return Snapshot({**snapshot.manifest, **meta(state)}, to_frames(state), pieces)
 

@@ -123,8 +123,8 @@ async def _follow_tail(
         async with contextlib.aclosing(tail) as reading:
             async for records in reading:
                 batch = (await asyncio.to_thread(decode, records, terms.intake)).batch
-                await asyncio.to_thread(retrace, state, batch, cuts, aside)
+                await asyncio.to_thread(retrace, state, terms.rulebook, batch, cuts, aside)
                 way.at = state.cursor
     rest = Batch(pl.DataFrame(schema=COMMON), {}, max(decided.cursor, state.cursor))
-    await asyncio.to_thread(retrace, state, rest, cuts, aside)
-    await asyncio.to_thread(retrace_end, state, cuts, aside)
+    await asyncio.to_thread(retrace, state, terms.rulebook, rest, cuts, aside)
+    await asyncio.to_thread(retrace_end, state, terms.rulebook, cuts, aside)

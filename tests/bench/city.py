@@ -27,6 +27,7 @@ from service.core.rules import Rulebook
 from service.core.state import DEFAULT_WINDOWS_DAYS, Config, State
 from service.core.windows import Windows
 from service.history.bulk import KnownDays, bootstrap_days
+from service.history.past import Lot
 from service.ports import Snapshot
 from service.settings import load as load_settings
 from service.store.store import Store
@@ -110,14 +111,15 @@ def _load(city: City) -> None:
         del habits
     known = KnownDays(days, LAST_DAY, profiles if options.profiles else None)
     with city.timed("bootstrap_s"):
-        city.found["lines"] = bootstrap_days(known, city.store, Intake(options.partitions), city.config)["lines"]
+        lot = Lot(city.config, city.rulebook, intake=Intake(options.partitions))
+        city.found["lines"] = bootstrap_days(known, city.store, lot)["lines"]
     city.found["bootstrap_peak_rss_mb"] = _peak_rss_mb()
     with city.timed("load_s"):
         for partition in range(options.partitions):
             snapshot = city.store.newest(partition, 0)
             if snapshot is not None:  # a small city leaves some empty
                 state = from_frames(city.config, snapshot.manifest, snapshot.frames, snapshot.stored)
-                steps.close_quietly(state, LAST_DAY - 1)
+                steps.close_quietly(state, city.rulebook, LAST_DAY - 1)
                 state.judged = True  # or all that is true would be standing, and nothing would be said
                 city.states[partition] = state
 

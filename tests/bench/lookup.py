@@ -25,6 +25,7 @@ import numpy as np
 from service.app import config_of, specs_of, store_of
 from service.core.rules import Rulebook
 from service.history.bulk import KnownDays, bootstrap_days
+from service.history.past import Lot
 from service.kafka.sender import KafkaSender
 from service.kafka.tail import KafkaAlertTail
 from service.kafka.topics import create_topics
@@ -73,7 +74,7 @@ def _load(settings: Settings, options: argparse.Namespace, folder: Path) -> None
     habits = draw_habits(options.subscribers)
     write_days(habits, range(LAST_DAY - options.days + 1, LAST_DAY + 1), _MEASURES, days)
     config = config_of(settings, Rulebook("none", ()))
-    bootstrap_days(KnownDays(days, LAST_DAY), store_of(settings), Intake(options.partitions), config)
+    bootstrap_days(KnownDays(days, LAST_DAY), store_of(settings), Lot(config, intake=Intake(options.partitions)))
 
 
 @dataclass(slots=True)

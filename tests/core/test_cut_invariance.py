@@ -102,8 +102,8 @@ def restore(events: list[Event], told: list[Turn], store: Kept | None) -> State:
     days: dict[int, DayRecord] = {turn.day.day: turn.day for turn in told if turn.day is not None}
     state = store.taken_up(CONFIG) if store else new_state(CONFIG)
     cuts = {day: record.cut for day, record in days.items()}
-    retrace(state, batch_of(events[state.cursor : cursor], state.cursor), cuts)
-    retrace_end(state, cuts)
+    retrace(state, MIXED, batch_of(events[state.cursor : cursor], state.cursor), cuts)
+    retrace_end(state, MIXED, cuts)
     episodes = stack([t.transitions for t in told])
     latest = episodes.unique("episode_id", keep="last", maintain_order=True)
     contacts = pl.concat([t.contacts for t in told] or [pl.DataFrame(schema=CONTACTS)]).unique(maintain_order=True)

@@ -21,12 +21,10 @@ from tests.core.test_stream_equals_batch import windows_of
 from tests.doubles.panes import kept
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
-CONFIG = Config(
-    windows_days=(1, 7), horizon_days=3, roaming_horizon_days=5, lost_days=1, bands=(SegmentBands("spend", 7, 1, 1, 1),)
-)
+CONFIG = Config(windows_days=(1, 7), horizon_days=3, roaming_horizon_days=5, lost_days=1)
 REACH = 3 * 7 + 5  # the longest window with what it is compared with, and the longest horizon
 EVERYBODY = book(rule("everybody", pl.lit(value=True), names=frozenset()))
-NOBODY = Rulebook(hash="none", rules=())
+NOBODY = Rulebook(hash="none", rules=(), bands=(SegmentBands("spend", 7, 1, 1, 1),))
 
 
 def used(who: str, day: int) -> Event:

@@ -123,7 +123,7 @@ def test_windows_that_lack_what_had_counted_before_a_restart_are_unknown_until_i
     first = to_day(START.date())
     state = without(lived(SHORT, 20), f"repeats/{first + 16}.")
     late = Event("late", "a", "usage.data", START + timedelta(days=16), {"bytes": 7})
-    retrace(state, batch_of([late], 40), {})
+    retrace(state, NOTHING, batch_of([late], 40), {})
     known = {}
     for day in range(20, 34):
         names = [f"data_{days}d" for days in SHORT.windows_days]
@@ -143,7 +143,7 @@ def test_what_a_day_lacks_stays_unknown_under_other_settings_and_in_a_photo() ->
     photographed = replace(SHORT, photo_month=month_number("2024-01"))
     state = without(lived(photographed, DAYS), f"repeats/{first + DAYS - 3}.", photographed)
     late = Event("late", "a", "usage.data", START + timedelta(days=DAYS - 3), {"bytes": 7})
-    retrace(state, batch_of([late], 2 * DAYS), {})
+    retrace(state, NOTHING, batch_of([late], 2 * DAYS), {})
     rows, names = np.array([0], np.int32), ["data_2d", "data_5d", "active_days_5d", "data_5d_baseline_photo"]
     assert columns(View(state, rows), names).row(0)[:3] == (None, None, None)
     # Every day of the month is closed; only the last of all that is kept lacks anything.
@@ -165,7 +165,9 @@ def test_a_photo_that_lacks_what_had_counted_is_unknown() -> None:
     before = lived(photographed, 33)
     assert before.windows.photo_known
     state = without(before, f"repeats/{first + 29}.", photographed)
-    retrace(state, batch_of([Event("late", "a", "usage.data", START + timedelta(days=29), {"bytes": 7})], 66), {})
+    retrace(
+        state, NOTHING, batch_of([Event("late", "a", "usage.data", START + timedelta(days=29), {"bytes": 7})], 66), {}
+    )
     assert not state.windows.photo_known
     for config in (SHORT, photographed):
         state = kept(state).taken_up(config)

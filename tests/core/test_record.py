@@ -32,7 +32,7 @@ BOOK = Rulebook(
     bands=BANDS,
     holidays=(Holiday("Labour Day", to_day(date(2026, 5, 1)), to_day(date(2026, 5, 5)), ()),),
 )
-NO_RULES = Rulebook("empty", ())
+NO_RULES = Rulebook("empty", (), bands=BANDS)
 PROFILE = {
     "msisdn": "13800000001", "market": "campus", "area": "north", "manager": "Li", "channel": "store",
     "industry": "education", "plan": "silver", "fee_minor": 5800, "birthday": date(1990, 2, 28), "vip_level": "gold",
@@ -73,7 +73,7 @@ TOLD: list[tuple[int, str, dict[str, Any]]] = [
 
 def told() -> State:
     """A life in which every feed has spoken, with a warning that was acknowledged and one that is past."""
-    state = new_state(Config(bands=BANDS, windows_days=(1, 7, 30)))
+    state = new_state(Config(windows_days=(1, 7, 30)))
     lines = sorted(TOLD, key=lambda line: line[0])
     events = [
         Event(str(n), "a", kind, START + timedelta(days=day), fields) for n, (day, kind, fields) in enumerate(lines)

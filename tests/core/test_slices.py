@@ -51,8 +51,8 @@ def test_an_interrupted_close_goes_on_with_the_next_slice(done: int) -> None:
     _, turns = closed()
     told = turns[:done]
     state = new_state(CONFIG)
-    retrace(state, batch_of(EVENTS), {})
-    retrace_end(state, dict.fromkeys((DAY, DAY + 1), len(EVENTS)))
+    retrace(state, EVERYBODY, batch_of(EVENTS), {})
+    retrace_end(state, EVERYBODY, dict.fromkeys((DAY, DAY + 1), len(EVENTS)))
     days = {turn.day.day: turn.day for turn in (*first_day(), *told) if turn.day}
     recall(state, stack([t.transitions for t in told]), pl.concat([t.contacts for t in told]), days, 0)
     rest = resume(state, EVERYBODY)
@@ -66,8 +66,8 @@ def test_rules_changed_in_the_midst_of_a_close_repeat_nothing_and_take_nothing_b
     _, turns = closed()
     told = turns[:2]
     state = new_state(CONFIG)
-    retrace(state, batch_of(EVENTS), {})
-    retrace_end(state, dict.fromkeys((DAY, DAY + 1), len(EVENTS)))
+    retrace(state, EVERYBODY, batch_of(EVENTS), {})
+    retrace_end(state, EVERYBODY, dict.fromkeys((DAY, DAY + 1), len(EVENTS)))
     days = {turn.day.day: turn.day for turn in (*first_day(), *told) if turn.day}
     recall(state, stack([t.transitions for t in told]), pl.concat([t.contacts for t in told]), days, 0)
     others = book(rule("other", pl.col("data_1d") < 5))

@@ -26,6 +26,7 @@ RULES = Path(__file__).parents[2] / "rules"
 CONFIG = Config()
 SHARDS = 3
 INTAKE = Intake(SHARDS)
+LOT = Lot(CONFIG, intake=INTAKE)
 
 
 def months(rows: int) -> pl.DataFrame:
@@ -62,7 +63,7 @@ def test_history_and_a_stream_give_what_one_stream_gives(tmp_path: Path) -> None
     rows.filter(pl.col("month") < 8).write_parquet(tmp_path / "history.parquet")
     rows.filter(pl.col("month") == 8).write_parquet(tmp_path / "third.parquet")
     store = store_in(tmp_path, SHARDS)
-    answer = bootstrap(Known(Source(tmp_path / "history.parquet", mapping)), store, INTAKE, CONFIG)
+    answer = bootstrap(Known(Source(tmp_path / "history.parquet", mapping)), store, LOT)
     assert (answer["subscribers"], answer["shards"]) == (120, SHARDS)
     assert (answer["first_day"], answer["last_day"]) == ("2013-06-01", "2013-07-31")
 
@@ -85,10 +86,10 @@ def test_a_store_that_holds_anything_is_left_alone(tmp_path: Path) -> None:
     months(5).write_parquet(tmp_path / "all.parquet")
     known = Known(Source(tmp_path / "all.parquet", load_mapping(RULES, "prepaid_monthly")))
     store = store_in(tmp_path, SHARDS)
-    bootstrap(known, store, INTAKE, CONFIG)
+    bootstrap(known, store, LOT)
     before = sorted(path for path in (tmp_path / "snapshots").rglob("*"))
     with pytest.raises(NotEmptyError, match="there are snapshots already"):
-        bootstrap(known, store, INTAKE, CONFIG)
+        bootstrap(known, store, LOT)
     assert sorted(path for path in (tmp_path / "snapshots").rglob("*")) == before
 
 
@@ -102,7 +103,7 @@ def test_profiles_become_the_roster(tmp_path: Path) -> None:
     )
     known = Known(Source(tmp_path / "all.parquet", load_mapping(RULES, "prepaid_monthly")), tmp_path / "people.csv")
     store = store_in(tmp_path, 1)
-    answer = bootstrap(known, store, Intake(1), CONFIG)
+    answer = bootstrap(known, store, Lot(CONFIG, intake=Intake(1)))
     assert (answer["subscribers"], answer["rows_rejected"]) == (6, 1)
     state = restored(store, 0, CONFIG)
     three, other = (describe(state, NO_RULES, who, state.episodes.frame) for who in ("3", "none of the five"))
@@ -118,11 +119,11 @@ def test_a_profile_column_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_text("subscriber_id,markt\n3,campus\n")
     known = Known(Source(tmp_path / "all.parquet", load_mapping(RULES, "prepaid_monthly")), tmp_path / "people.csv")
     with pytest.raises(FileError, match=r"there is no profile column markt; did you mean market\?"):
-        bootstrap(known, store_in(tmp_path, 1), Intake(1), CONFIG)
+        bootstrap(known, store_in(tmp_path, 1), Lot(CONFIG, intake=Intake(1)))
 
 
 def test_without_a_partitioner_nobody_knows_the_shard(tmp_path: Path) -> None:
     months(5).write_parquet(tmp_path / "all.parquet")
     known = Known(Source(tmp_path / "all.parquet", load_mapping(RULES, "prepaid_monthly")))
     with pytest.raises(FileError, match="set murmur2 or crc32"):
-        bootstrap(known, store_in(tmp_path, 1), Intake(1, "any"), CONFIG)
+        bootstrap(known, store_in(tmp_path, 1), Lot(CONFIG, intake=Intake(1, "any")))

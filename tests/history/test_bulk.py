@@ -15,13 +15,13 @@ from polars.testing import assert_frame_equal
 
 from service.core.calendar import to_day
 from service.core.measures import MEASURES
-from service.core.rules import SegmentBands
+from service.core.rules import Rulebook, SegmentBands
 from service.core.state import Config, State
 from service.core.step import close_through, step
 from service.history.bootstrap import Known, NotEmptyError, bootstrap
 from service.history.bulk import KnownDays, bootstrap_days
 from service.history.files import FileError, Source
-from service.history.past import NO_RULES
+from service.history.past import Lot
 from service.history.windows import windows_of
 from service.store.store import Store
 from service.wire.decode import Intake
@@ -30,9 +30,10 @@ from tests.core.streams import Event, batch_of, day_of, used
 from tests.history.stores import restored, store_in
 
 ZONE = "Europe/Berlin"  # its clocks change within the days below
-CONFIG = Config(zone=ZONE, windows_days=(1, 7, 10), bands=(SegmentBands("spend", 7, 0.2, 0.5, 100),))
+CONFIG = Config(zone=ZONE, windows_days=(1, 7, 10))
+BANDED = Rulebook("banded", (), bands=(SegmentBands("spend", 7, 0.2, 0.5, 100),))
 SHARDS = 3
-INTAKE = Intake(SHARDS)
+LOT = Lot(CONFIG, BANDED, intake=Intake(SHARDS))
 FIRST, DAYS = datetime(2024, 2, 26, tzinfo=UTC), 41
 LAST = date(2024, 4, 6)
 TODAY = to_day(date(2024, 4, 8))
@@ -110,7 +111,7 @@ def history_of(state: State) -> pl.DataFrame:
 def loaded(lines: pl.DataFrame, folder: Path, **more: Path) -> Store:
     lines.write_parquet(folder / "days.parquet")
     store = store_in(folder / "snapshots", SHARDS)
-    bootstrap_days(KnownDays(folder / "days.parquet", TODAY, **more), store, INTAKE, CONFIG)
+    bootstrap_days(KnownDays(folder / "days.parquet", TODAY, **more), store, LOT)
     return store
 
 
@@ -119,7 +120,7 @@ def test_aggregates_give_what_their_events_give(tmp_path: Path, seed: int) -> No
     events = days_of_usage(seed)
     by_events = store_in(tmp_path / "by_events", SHARDS)
     source = Source(write_events(events, tmp_path / "events.ndjson"), None)
-    assert bootstrap(Known(source), by_events, INTAKE, CONFIG)["rejected"] == 0
+    assert bootstrap(Known(source), by_events, LOT)["rejected"] == 0
     by_days = loaded(aggregated(events), tmp_path)
     after = [Event("n", who, "usage.data", FIRST + timedelta(days=DAYS, hours=13), {"bytes": 7}) for who in PEOPLE]
     for partition in range(SHARDS):
@@ -131,8 +132,8 @@ def test_aggregates_give_what_their_events_give(tmp_path: Path, seed: int) -> No
         assert_frame_equal(known_of(ours), known_of(theirs))
         mine = [e for e in after if partition_of(e.subscriber.encode(), SHARDS, "murmur2") == partition]
         for state in (ours, theirs):
-            step(state, NO_RULES, batch_of(mine))
-            close_through(state, NO_RULES, to_day(LAST) + 1, "clock")
+            step(state, BANDED, batch_of(mine))
+            close_through(state, BANDED, to_day(LAST) + 1, "clock")
         assert ours.closed_day == theirs.closed_day == to_day(LAST) + 1
         assert_frame_equal(known_of(ours), known_of(theirs))
         assert_frame_equal(segments_of(ours), segments_of(theirs))
@@ -155,7 +156,7 @@ def test_measures_not_told_are_zero_and_days_may_be_files_of_their_own(tmp_path:
     parts = []
     for number, file in enumerate((tmp_path / "days", tmp_path / "days" / "*.parquet")):
         store = store_in(tmp_path / str(number), SHARDS)
-        answer = bootstrap_days(KnownDays(file, TODAY), store, INTAKE, CONFIG)
+        answer = bootstrap_days(KnownDays(file, TODAY), store, LOT)
         assert (answer["lines"], answer["subscribers"]) == (lines.height, len(PEOPLE))
         assert (answer["first_day"], answer["last_day"]) == ("2024-02-26", str(LAST))
         parts.append(pl.concat([known_of(restored(store, partition, CONFIG)) for partition in range(SHARDS)]))
@@ -228,7 +229,7 @@ def test_what_is_no_parquet_or_empty_or_nowhere_is_told(tmp_path: Path) -> None:
         (tmp_path / "no*.parquets", "names no Parquet file"),
     ):
         with pytest.raises(FileError, match=sentence):
-            bootstrap_days(KnownDays(file, TODAY), store, INTAKE, CONFIG)
+            bootstrap_days(KnownDays(file, TODAY), store, LOT)
 
 
 def test_a_store_in_use_is_left_alone(tmp_path: Path) -> None:

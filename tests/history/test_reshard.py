@@ -15,7 +15,7 @@ from service.core.state import Config, State
 from service.core.step import close_through
 from service.history.bootstrap import Known, NotEmptyError, bootstrap
 from service.history.files import Source
-from service.history.past import NO_RULES
+from service.history.past import NO_RULES, Lot
 from service.history.reshard import ReshardError, reshard
 from service.history.windows import windows_of
 from service.ports import Snapshot
@@ -38,7 +38,7 @@ def loaded(folder: Path, shards: int) -> Store:
     (folder / "people.csv").write_text("\n".join(["subscriber_id,market,area,fee_minor", *people]))
     known = Known(Source(folder / "usage.parquet", load_mapping(RULES, "prepaid_monthly")), folder / "people.csv")
     store = store_in(folder / f"of {shards}", shards)
-    bootstrap(known, store, Intake(shards), CONFIG)
+    bootstrap(known, store, Lot(CONFIG, intake=Intake(shards)))
     return store
 
 
@@ -67,7 +67,7 @@ def counted(state: State) -> list[tuple[str, int, int, int]]:
 def test_it_is_as_if_it_had_always_been_so(tmp_path: Path, before: int, after: int) -> None:
     source, expected = loaded(tmp_path, before), loaded(tmp_path, after)
     target = store_in(tmp_path / "target", after)
-    moved = dict(reshard(source, source.shards(), target, Intake(after), CONFIG))
+    moved = dict(reshard(source, source.shards(), target, Lot(CONFIG, intake=Intake(after))))
     assert sum(moved.values()) == 30
     assert target.shards() == expected.shards() == sorted(moved)
     for partition in moved:
@@ -101,7 +101,7 @@ def test_history_that_lies_in_the_store_goes_along(tmp_path: Path) -> None:
     one = shard(["a", "b"], incomplete=[[30, 7]], lost_days=[7])
     source = two(tmp_path, one, shard(["c", "d"], incomplete=[[30, 9], [60, 1]], lost_days=[1, 7, 9]))
     target = store_in(tmp_path / "target", 1)
-    assert dict(reshard(source, [0, 1], target, Intake(1, "crc32"), CONFIG)) == {0: 4}
+    assert dict(reshard(source, [0, 1], target, Lot(CONFIG, intake=Intake(1, "crc32")))) == {0: 4}
     found = target.newest(0, 0)
     assert found is not None
     assert found.frames["roster"]["subscriber_id"].to_list() == ["a", "b", "c", "d"]
@@ -124,7 +124,7 @@ def test_history_that_lies_in_the_store_goes_along(tmp_path: Path) -> None:
 def test_what_does_not_fit_together_is_refused(tmp_path: Path, shards: list[Snapshot], sentence: str) -> None:
     source = two(tmp_path, *shards)
     with pytest.raises(ReshardError, match=sentence):
-        list(reshard(source, source.shards(), store_in(tmp_path / "target", 2), Intake(2), CONFIG))
+        list(reshard(source, source.shards(), store_in(tmp_path / "target", 2), Lot(CONFIG, intake=Intake(2))))
 
 
 def test_a_row_that_is_free_goes_nowhere(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_row_that_is_free_goes_nowhere(tmp_path: Path) -> None:
     told = shard(["a", "", "b"])
     source = two(tmp_path, Snapshot(told.manifest, {"roster": free}, told.pieces))
     target = store_in(tmp_path / "target", 1)
-    assert dict(reshard(source, [0], target, Intake(1), CONFIG)) == {0: 2}
+    assert dict(reshard(source, [0], target, Lot(CONFIG, intake=Intake(1)))) == {0: 2}
     found = target.newest(0, 0)
     assert found is not None
     assert found.frames["roster"]["subscriber_id"].to_list() == ["a", "b"]
@@ -147,7 +147,7 @@ def test_a_shard_that_has_run_and_one_that_was_only_loaded_fit(tmp_path: Path, r
     told = [ran if partition == running else {} for partition in range(2)]
     shards = [shard(["a", "b"], held_bytes=800, **told[0]), shard(["c"], held_bytes=50, **told[1])]
     source, target = two(tmp_path, *shards), store_in(tmp_path / "target", 1)
-    assert dict(reshard(source, [0, 1], target, Intake(1), CONFIG)) == {0: 3}
+    assert dict(reshard(source, [0, 1], target, Lot(CONFIG, intake=Intake(1)))) == {0: 3}
     assert target.held_bytes(0) == 850
     found = target.newest(0, 0)
     assert found is not None
@@ -159,12 +159,12 @@ def test_a_shard_that_cannot_be_read_is_not_left_out(tmp_path: Path) -> None:
     files = Files(str(tmp_path / "source"))
     files.delete([file.path for file in files.list("shard-00001") if "roster" in file.path])
     with pytest.raises(ReshardError, match="shard 1 has no usable snapshot"):
-        list(reshard(source, source.shards(), store_in(tmp_path / "target", 2), Intake(2), CONFIG))
+        list(reshard(source, source.shards(), store_in(tmp_path / "target", 2), Lot(CONFIG, intake=Intake(2))))
 
 
 def test_a_target_in_use_is_left_alone(tmp_path: Path) -> None:
     source = two(tmp_path, shard(["a"]))
     with pytest.raises(NotEmptyError, match="there are snapshots at the target already"):
-        list(reshard(source, [0], source, Intake(2), CONFIG))
+        list(reshard(source, [0], source, Lot(CONFIG, intake=Intake(2))))
     with pytest.raises(ReshardError, match="set murmur2 or crc32"):
-        list(reshard(source, [0], store_in(tmp_path / "target", 2), Intake(2, "any"), CONFIG))
+        list(reshard(source, [0], store_in(tmp_path / "target", 2), Lot(CONFIG, intake=Intake(2, "any"))))
