@@ -126,14 +126,14 @@ def test_warnings_and_orders_are_counted_once_and_standing_ones_apart(metrics: M
                 raised("drop_data", "risk", '{"call": "ordered", "sms": "no_consent"}'),
                 raised("drop_data", "risk", '{"call": "ordered"}'),
                 acknowledged,
-                raised("drop_voice", "risk", '{"call": "ordered"}', standing=True),
+                raised("drop_voice", "risk", '{"call": "ordered"}', suppressed_by="standing"),
             ],
         )
     )
     labels = {"rule": "drop_data", "kind": "risk", "severity": "warning"}
     assert value(metrics, "churn_warnings_total", **labels, transition="raised") == 2
     assert value(metrics, "churn_warnings_total", **labels, transition="acknowledged") == 1
-    assert value(metrics, "churn_warnings_standing_total", rule="drop_voice") == 1
+    assert value(metrics, "churn_warnings_suppressed_total", rule="drop_voice", reason="standing") == 1
     assert value(metrics, "churn_orders_total", channel="call", outcome="ordered") == 2
     assert value(metrics, "churn_orders_total", channel="sms", outcome="no_consent") == 1
 
@@ -159,7 +159,10 @@ def test_open_warnings_are_summed_over_the_shards_of_the_process(metrics: Metric
 
 
 def test_resolved_and_standing_episodes_are_not_open_warnings(metrics: Metrics) -> None:
-    episodes = [open_episode(0, "notice", 10, standing=True), open_episode(1, "notice", 10, state="resolved")]
+    episodes = [
+        open_episode(0, "notice", 10, suppressed_by="standing"),
+        open_episode(1, "notice", 10, state="resolved"),
+    ]
     metrics.shard_measured(0, state_with([*episodes, open_episode(2, "notice", 10, state="acknowledged")]))
     assert value(metrics, "churn_open_warnings", rule="drop_data", kind="risk", severity="notice") == 1
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.api.examples import RECORD, WARNING
 
 Severity = Literal["notice", "warning", "critical"]
-WarningState = Literal["raised", "acknowledged", "resolved"]
+WarningState = Literal["raised", "acknowledged", "snoozed", "recovering", "resolved"]
 Text = Mapping[str, str]  # one sentence per language
 
 
@@ -25,7 +25,7 @@ class Order(Answer):
     channel: str
     ordered: bool
     withheld: str | None = Field(
-        description="Why no order was made: no_consent, restricted, porting, standing, experimental"
+        description="Why no order was made: no_consent, restricted, porting, contacted, or what withholds it"
     )
 
 
@@ -48,11 +48,16 @@ class SubscriberWarning(Answer):
     kind: Literal["risk", "opportunity", "restricted"]
     severity: Severity
     state: WarningState
-    outcome: str | None = Field(description="How it ended: recovered, churned, expired")
-    standing: bool = Field(description="True where it was so on the first judged day: kept, not published")
+    outcome: str | None = Field(description="How it ended: recovered, retained, churned, expired, false_positive")
+    suppressed_by: str | None = Field(
+        description="Why it is kept, but not published: experimental, standing, mute:<id>, rule:<id>, holiday:<name>, "
+        "breaker, cap; null where it is"
+    )
     raised_on: date
     raised_at: datetime
     changed_at: datetime
+    recovering_on: date | None = Field(description="Since when it has cleared, while it may still come back")
+    snoozed_until: date | None
     resolved_on: date | None
     act_by: date | None
     measure: str | None

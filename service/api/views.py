@@ -16,7 +16,8 @@ from service.rulebook.problems import suggest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AS_THEY_ARE = (
-    "subscriber_id", "rule", "rule_version", "kind", "severity", "state", "outcome", "standing", "raised_on",
+    "subscriber_id", "rule", "rule_version", "kind", "severity", "state", "outcome", "suppressed_by", "raised_on",
+    "recovering_on", "snoozed_until",
     "resolved_on", "act_by", "measure", "window_days", "money_at_risk_minor", "market", "area", "manager",
     "acknowledged_by",
 )  # fmt: skip
@@ -44,7 +45,6 @@ class Presenter:
             shown
             | {
                 "id": row["episode_id"],
-                "standing": bool(row.get("standing")),
                 "raised_at": instant(row["raised_us"]),
                 "changed_at": instant(row.get("changed_us") or row["raised_us"]),
                 "acknowledged_at": instant(row.get("acknowledged_us")),

@@ -1,6 +1,6 @@
 """How records enter a shard: late and repeated ones are told apart, the rest changes state and meets event rules."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,9 +9,9 @@ import polars as pl
 
 from service.core.events import Stretch
 from service.core.hashing import hash64
-from service.core.judge import judge_events
+from service.core.judge import event_rules, judge_events
 from service.core.measures import ADDED, contributions
-from service.core.rules import Rule
+from service.core.rules import Rulebook
 from service.core.state import Aside, Config, State
 from service.core.turn import LATE, Counts
 
@@ -89,14 +89,15 @@ def _frames(stretch: Stretch, places: _Places, counted: np.ndarray) -> dict[str,
     return frames
 
 
-def arrive(state: State, arrivals: Arrivals, rules: Sequence[Rule], aside: Aside) -> list[pl.DataFrame]:
-    """Change the state by records that count and judge the event rules; returns their transitions.
+def arrive(state: State, arrivals: Arrivals, rulebook: Rulebook | None, aside: Aside) -> list[pl.DataFrame]:
+    """Change the state by records that count and judge the event rules, if any; returns their transitions.
 
     An event rule sees all that was recorded of its subscriber before its record, and the record; however the log is cut
     into batches. So records are taken in rounds: each round ends, per subscriber, before its next judged record.
     """
+    rules = () if rulebook is None else event_rules(rulebook)
     watched = {event_type for rule in rules for event_type in rule.on} & arrivals.frames.keys()
-    if not watched:
+    if rulebook is None or not watched:
         _change(state, arrivals.frames, aside)
         return []
     frames = arrivals.frames
@@ -109,7 +110,7 @@ def arrive(state: State, arrivals: Arrivals, rules: Sequence[Rule], aside: Aside
         # A judged record is taken in one round after it is judged.
         with aside():
             for event_type, events in _in_round(judged, rounds, number + 1).items():
-                transitions += judge_events(state, rules, event_type, events)
+                transitions += judge_events(state, rulebook, event_type, events)
     return transitions
 
 

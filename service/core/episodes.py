@@ -11,7 +11,8 @@ from service.core.calendar import to_date
 from service.core.strings import StringIndex
 from service.core.turn import CONTACTS, TRANSITIONS
 
-OPEN = ("raised", "acknowledged")
+OPEN = ("raised", "acknowledged", "snoozed", "recovering")
+LIVE = ("pending", *OPEN)
 _MOST_CHUNKS = 64
 _WORD_BITS = 64
 _GROWTH = 1.25
@@ -27,15 +28,15 @@ def episode_id(subscriber_id: str, rule: str, day: int) -> str:
 
 @dataclass(slots=True)
 class Episodes:
-    """Open and recently resolved episodes, one line each, and contacts of the same time.
+    """Live and recently resolved episodes, one line each, and contacts of the same time.
 
     Frames are replaced, never changed, so whoever holds one reads a consistent past.
     """
 
     frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_EPISODES))
     contacts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONTACTS))
-    # Which rules a row has an open episode of: a rule's place is a bit of a word (uint64) per row. _ANY stands for all
-    # rules, and open or not.
+    # Which rules a row has a live episode of: a rule's place is a bit of a word (uint64) per row. _ANY stands for all
+    # rules, and live or not.
     _places: dict[str, int] = field(default_factory=dict)
     _open: list[np.ndarray] = field(default_factory=list)
     _contacted: StringIndex = field(default_factory=StringIndex)
@@ -46,8 +47,8 @@ class Episodes:
         frames = int(self.frame.estimated_size()) + int(self.contacts.estimated_size())
         return frames + sum(words.nbytes for words in self._open) + self._contacted.nbytes
 
-    def has_open(self, rule: str, rows: np.ndarray) -> np.ndarray:
-        """Flags (bool): has the row an open episode of the rule?"""
+    def has_live(self, rule: str, rows: np.ndarray) -> np.ndarray:
+        """Flags (bool): has the row an episode of the rule that is not resolved, be it only pending?"""
         place = self._places.get(rule)
         if place is None:
             return np.zeros(rows.size, bool)
@@ -72,35 +73,42 @@ class Episodes:
 
     def unknown(self, lines: pl.DataFrame) -> pl.DataFrame:
         """Those of `lines` (with row and episode_id) of which there is no episode yet, open or not."""
-        if not self.has_open(_ANY, lines["row"].to_numpy()).any():
+        if not self.has_live(_ANY, lines["row"].to_numpy()).any():
             return lines
         return lines.filter(~lines["episode_id"].is_in(self.frame["episode_id"].implode()))
 
-    def open(self, rows: np.ndarray, raised: pl.DataFrame) -> None:
-        """Open episodes: `raised` has the columns of TRANSITIONS; `rows` are its subscribers."""
-        if raised.is_empty():
+    def put(self, lines: pl.DataFrame) -> None:
+        """Let lines (columns of TRANSITIONS, and row) stand, new ones and newer ones of known episodes."""
+        if lines.is_empty():
             return
-        self._append(rows, raised)
-        self._flag(pl.DataFrame({"rule": raised["rule"], "row": rows}), value=True)
+        rows = lines["row"].to_numpy()
+        if self.has_live(_ANY, rows).any():
+            self.frame = self.frame.join(lines.select("episode_id"), on="episode_id", how="anti", maintain_order="left")
+        rechunk = self.frame.n_chunks() > _MOST_CHUNKS
+        self.frame = pl.concat([self.frame, lines.select(list(_EPISODES))], rechunk=rechunk)
+        resolved = pl.col("state") == "resolved"
+        self._flag(lines.filter(resolved), value=False)
+        self._flag(lines.filter(~resolved), value=True)
         self._set(_ANY, rows, value=True)
 
-    def change(self, changed: pl.DataFrame) -> None:
-        """Replace episodes by their newer lines (columns of TRANSITIONS)."""
-        if changed.is_empty():
-            return
-        lines = self.frame.select("episode_id", "row").join(changed, on="episode_id", how="inner")
-        rest = self.frame.join(lines.select("episode_id"), on="episode_id", how="anti")
-        self.frame = pl.concat([rest, lines[list(_EPISODES)]])
-        self._flag(lines.filter(pl.col("state") == "resolved"), value=False)
+    def contact(self, contacts: pl.DataFrame) -> None:
+        """Add contacts."""
+        if not contacts.is_empty():
+            self.contacts = pl.concat([self.contacts, contacts])
+            self._contacted.intern(contacts["subscriber_id"])
 
-    def contact(self, contacts: pl.DataFrame) -> pl.DataFrame:
-        """Add contacts; returns all kept contacts of each (subscriber, channel) they touch."""
+    def contacts_like(self, contacts: pl.DataFrame) -> pl.DataFrame:
+        """All kept contacts of each (subscriber, channel) that some contacts are of."""
         if contacts.is_empty():
             return contacts
-        self.contacts = pl.concat([self.contacts, contacts])
-        self._contacted.intern(contacts["subscriber_id"])
         touched = contacts.select("subscriber_id", "channel").unique()
         return self.contacts.join(touched, on=["subscriber_id", "channel"], how="semi", maintain_order="left")
+
+    def drop(self, ids: pl.Series) -> None:
+        """Let live episodes (ids) never have been."""
+        gone = pl.col("episode_id").is_in(ids.implode())
+        self._flag(self.frame.filter(gone), value=False)
+        self.frame = self.frame.filter(~gone)
 
     def forget(self, before: int) -> tuple[str, ...]:
         """Drop what was resolved, and contacts made, before a day; returns the ids of the episodes dropped."""
@@ -121,7 +129,7 @@ class Episodes:
         self.frame = episodes.with_columns(row=pl.Series(rows, dtype=pl.Int32))[list(_EPISODES)]
         self._hold(contacts)
         self._places, self._open = {}, []
-        self._flag(self.frame.filter(pl.col("state").is_in(OPEN)), value=True)
+        self._flag(self.frame.filter(pl.col("state").is_in(LIVE)), value=True)
         self._set(_ANY, rows, value=True)
 
     def _hold(self, contacts: pl.DataFrame) -> None:
@@ -129,7 +137,7 @@ class Episodes:
         self._contacted = StringIndex.of(contacts["subscriber_id"].unique())
 
     def _flag(self, lines: pl.DataFrame, *, value: bool) -> None:
-        """Note of lines (columns rule and row) whether the row has an open episode of the rule."""
+        """Note of lines (columns rule and row) whether the row has a live episode of the rule."""
         for (rule,), part in lines.select("rule", "row").partition_by("rule", as_dict=True).items():
             self._set(str(rule), part["row"].to_numpy(), value=value)
 
@@ -146,10 +154,6 @@ class Episodes:
             self._open[word][rows] |= np.uint64(1 << bit)
         else:
             self._open[word][rows] &= ~np.uint64(1 << bit)
-
-    def _append(self, rows: np.ndarray, raised: pl.DataFrame) -> None:
-        lines = raised.with_columns(row=pl.Series(rows, dtype=pl.Int32))[list(_EPISODES)]
-        self.frame = pl.concat([self.frame, lines], rechunk=self.frame.n_chunks() > _MOST_CHUNKS)
 
 
 def _grown(words: np.ndarray, rows: int) -> np.ndarray:

@@ -9,11 +9,13 @@ import numpy as np
 import polars as pl
 
 from service.core.attributes import TEXTS
+from service.core.cohorts import Cohorts
+from service.core.feed import Feed
 from service.core.panes import DamagedError, Stored
 from service.core.repeats import Repeats, Sealed
 from service.core.state import Config, State, new_state
 from service.core.strings import StringIndex
-from service.core.turn import CONTACTS, TRANSITIONS, DayRecord
+from service.core.turn import CONTACTS, TRANSITIONS, Decisions
 
 REPEATS_PREFIX = "repeats/"
 _LOOSE_PREFIX = "loose/"
@@ -76,6 +78,11 @@ def meta(state: State) -> dict[str, Any]:
         "photo_known": state.windows.photo_known,
         "incomplete": [[days, lost] for days, lost in sorted(state.windows.incomplete.items())],
         "lost_days": sorted(state.windows.lost_days),
+        "feed": {
+            "volumes": [[day, dict(volumes)] for day, volumes in sorted(state.feed.volumes.items())],
+            "doubted": [[day, sorted(markets)] for day, markets in sorted(state.feed.doubted.items())],
+            "withheld": [[day, sorted(markets)] for day, markets in sorted(state.feed.withheld.items())],
+        },
         "zone": state.config.zone,
         "held_bytes": state.nbytes + state.repeats.nbytes,
     }
@@ -114,6 +121,12 @@ def from_frames(
     state.windows.lost_days = set(told["lost_days"])
     state.windows.incomplete = {days: lost for days, lost in told["incomplete"] if days in config.windows_days}
     _sum_what_is_new(state, told)
+    if (feed := told.get("feed")) is not None:
+        state.feed = Feed(
+            volumes=dict(feed["volumes"]),
+            doubted={day: frozenset(markets) for day, markets in feed["doubted"]},
+            withheld={day: frozenset(markets) for day, markets in feed["withheld"]},
+        )
     state.watermark.us = told["watermark_us"]
     state.watermark.known = set(told["known"])
     state.watermark.claims = {int(who): int(us) for who, us in told["claims"]}
@@ -150,18 +163,20 @@ def _count_active(state: State, known_days: int, closed: int) -> None:
             state.activity.correct(ago, total.filter(pl.col("outgoing") > 0)["row"].to_numpy())
 
 
-def recall(
-    state: State, episodes: pl.DataFrame, contacts: pl.DataFrame, days: Mapping[int, DayRecord], feedback_cursor: int
-) -> None:
+def recall(state: State, decided: Decisions) -> None:
     """Put decisions that were read back into a state whose usage stands at their cursor.
 
-    `episodes` has the columns of TRANSITIONS (one line per episode), `contacts` those of CONTACTS. A close that was
-    interrupted stays to be gone on with by `core.step.resume`.
+    A close that was interrupted stays to be gone on with by `core.step.resume`.
     """
-    lines = episodes.select([name for name in TRANSITIONS if name != "transition"])
+    days = decided.days
+    lines = decided.episodes.select([name for name in TRANSITIONS if name != "transition"])
     rows = state.rows_of(lines["subscriber_id"]) if lines.height else np.empty(0, np.int32)
-    state.episodes.restore(lines, rows, contacts.select(list(CONTACTS)))
-    state.feedback_cursor = feedback_cursor
+    state.episodes.restore(lines, rows, decided.contacts.select(list(CONTACTS)))
+    state.mutes = {mute.id: mute for mute in decided.mutes}
+    state.releases = {release.id: release for release in decided.releases}
+    state.feedback_cursor = decided.feedback_cursor
     state.last_close = days[max(days)] if days else None
+    if state.last_close is not None and state.last_close.day == state.closed_day:
+        state.cohorts = Cohorts(state.last_close.cohorts)
     interrupted = state.last_close is not None and state.last_close.slices_done < state.last_close.slices
     state.judged = len(days) > (1 if interrupted else 0)

@@ -1,30 +1,21 @@
-"""Rules over rows: who meets them at the close of a day or on a record's arrival, and whose episodes end."""
+"""Rules over rows: who meets them at the close of a day or on a record's arrival, and of whom they no longer hold."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from service.core.calendar import to_date
-from service.core.episodes import empty_transitions, stack
-from service.core.raising import EVIDENCE, Cases, complete, evaluate, open_episodes
-from service.core.rules import Rule, Rulebook
+from service.core.episodes import empty_transitions
+from service.core.publication import Moment, publish
+from service.core.raising import EVIDENCE, Cases, evaluate, raised_lines
+from service.core.rules import SEVERITIES, Rule, Rulebook
 from service.core.selecting import select
 from service.core.signals import View, columns, windows_of
 from service.core.state import State
 
 LOST = ("pre_cancelled", "cancelled")
-
-
-class Close(NamedTuple):
-    """The close of a day: the day, the instant it ended, the offset of its cut."""
-
-    day: int
-    time_us: int
-    cut: int
 
 
 def daily_rules(rulebook: Rulebook) -> tuple[Rule, ...]:
@@ -37,47 +28,116 @@ def event_rules(rulebook: Rulebook) -> tuple[Rule, ...]:
     return tuple(rule for rule in rulebook.rules if rule.on and rule.status != "deprecated")
 
 
+def _parts() -> dict[str, list[np.ndarray]]:
+    return defaultdict(list)
+
+
 @dataclass(slots=True)
 class Found:
-    """Who meets, and who no longer meets, each daily rule: rows (int32), found slice by slice of a shard."""
+    """Of whom each daily rule holds: rows (int32) by rule id, found slice by slice of a shard.
 
-    met: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
-    over: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
+    `met`: it holds, and no episode lives; `again`: it holds, and one does, which may be pending or recovering; `risen`:
+    it holds with more than its default severity, and an episode lives; `over`: an episode lives, and has cleared;
+    `ceased`: one lives that may be pending, and it holds no more, though it has not cleared.
+    """
+
+    met: dict[str, list[np.ndarray]] = field(default_factory=_parts)
+    again: dict[str, list[np.ndarray]] = field(default_factory=_parts)
+    risen: dict[str, list[np.ndarray]] = field(default_factory=_parts)
+    over: dict[str, list[np.ndarray]] = field(default_factory=_parts)
+    ceased: dict[str, list[np.ndarray]] = field(default_factory=_parts)
 
 
-def judge_rows(state: State, rules: Sequence[Rule], rows: np.ndarray, found: Found) -> None:
+def judge_rows(state: State, rulebook: Rulebook, rows: np.ndarray, found: Found) -> None:
     """Judge the daily rules for some rows, which have the day behind them; changes nothing."""
+    rules = daily_rules(rulebook)
     if not rules or not rows.size:
         return
     # Where a window's sums are not known, nothing is raised by them, and nothing resolved.
     unknown = state.windows.incomplete
-    rules = [rule for rule in rules if not unknown or not unknown.keys() & windows_of(rule.names)]
+    rules = tuple(rule for rule in rules if not unknown or not unknown.keys() & windows_of(rule.names))
     verdicts = _verdicts(View(state, rows), rules)
+    believed = ~state.feed.withholds(state.closed_day or 0, state.attributes, rows)
     for rule in rules:
-        held = state.episodes.has_open(rule.id, rows)
-        for flags, into in (
-            (verdicts[f"{rule.id}:when"] & ~held, found.met),
-            (verdicts[f"{rule.id}:clear"] & held, found.over),
-        ):
-            if flags.any():
-                into[rule.id].append(rows[flags])
+        live = state.episodes.has_live(rule.id, rows)
+        holds, clears = verdicts[f"{rule.id}:when"], verdicts[f"{rule.id}:clear"]
+        told = [(found.met, holds & ~live), (found.over, clears & live)]
+        if rule.severities:
+            told.append((found.risen, holds & live & verdicts[f"{rule.id}:risen"]))
+        if rule.for_days > 1 or rule.keep_for_days is not None:
+            told.append((found.again, holds & live))
+        if rule.for_days > 1:
+            told.append((found.ceased, ~holds & ~clears & live))
+        for into, flags in told:
+            counted = flags & believed if rule.judges_feed else flags
+            if counted.any():
+                into[rule.id].append(rows[counted])
 
 
-def conclude(state: State, rulebook: Rulebook, found: Found, cut: int, *, standing: bool) -> pl.DataFrame:
-    """End and open episodes for the day just closed; returns the transitions."""
-    day = state.closed_day or 0
-    close = Close(day, state.due_us(day) - state.config.grace_us, cut)
-    parts = [_expire(state, event_rules(rulebook), close), _recover(state, found, close)]
-    parts.append(open_episodes(state, _newly_met(state, daily_rules(rulebook), found, close), standing=standing))
-    return stack(parts)
+def _verdicts(view: View, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
+    """Per rule `<id>:when`, `<id>:clear` and, where it has severities, `<id>:risen`; all judged in one select."""
+    wanted: dict[str, pl.Expr] = {}
+    for rule in rules:
+        when = rule.when.fill_null(value=False)
+        # A signal that is gone neither holds nor clears by itself: then the condition alone decides. So it does for
+        # who has left, of whom nothing will ever clear again.
+        clear = pl.lit(value=True) if rule.clear_when is None else rule.clear_when.fill_null(value=True)
+        wanted |= {f"{rule.id}:when": when, f"{rule.id}:clear": ~when & (clear | pl.col("status").is_in(LOST))}
+        if rule.severities:
+            lowest = SEVERITIES.index(rule.default_severity)
+            graver = [condition for level, condition in rule.severities if SEVERITIES.index(level) > lowest]
+            wanted[f"{rule.id}:risen"] = pl.any_horizontal(pl.lit(value=False), *graver).fill_null(value=False)
+    names = {name for expression in wanted.values() for name in expression.meta.root_names()}
+    made = select(columns(view, sorted(names)), (expression.alias(name) for name, expression in wanted.items()))
+    return {name: np.broadcast_to(made[name].to_numpy(), view.rows.size) for name in wanted}
 
 
-def judge_events(state: State, rules: Sequence[Rule], event_type: str, events: pl.DataFrame) -> list[pl.DataFrame]:
+def cases_of(
+    state: State, met: Iterable[tuple[Rule, np.ndarray]], at: tuple[int, int, int]
+) -> list[tuple[Rule, Cases]]:
+    """What rules need to know of the rows that meet them; `at`: day, instant and offset of the close."""
+    met = list(met)
+    if not met:
+        return []
+    # Only those who meet a rule need what else rules name: evidence, severity, words.
+    rows = np.concatenate([of_rule for _, of_rule in met])
+    names = set(EVIDENCE).union(*(rule.names for rule, _ in met))
+    day, time_us, cut = (np.full(rows.size, value) for value in at)
+    cases = Cases(rows, columns(View(state, rows), sorted(names)), day, time_us, cut, day)
+    ends = np.cumsum([of_rule.size for _, of_rule in met]).tolist()
+    return [
+        (rule, cases.take(np.arange(end - of_rule.size, end))) for (rule, of_rule), end in zip(met, ends, strict=True)
+    ]
+
+
+def judge_events(state: State, rulebook: Rulebook, event_type: str, events: pl.DataFrame) -> list[pl.DataFrame]:
     """Judge records of one type (columns row, day, occurred_us, offset and the type's fields) on their arrival."""
-    rules = [rule for rule in rules if event_type in rule.on]
+    rules = [rule for rule in event_rules(rulebook) if event_type in rule.on]
     if not rules or events.is_empty():
         return []
-    rows = events["row"].to_numpy()
+    cases = _arrived(state, rules, events)
+    rows = cases.rows
+    parts = []
+    for rule in rules:
+        true = evaluate(cases.signals, rule.when.fill_null(value=False), rows.size).to_numpy()
+        fresh = np.flatnonzero(true & ~state.episodes.has_live(rule.id, rows))
+        _, first = np.unique(rows[fresh], return_index=True)
+        if first.size:
+            parts.append(raised_lines(state, rule, cases.take(np.sort(fresh[first]))))
+    if not parts:
+        return [empty_transitions()]
+    lines = state.episodes.unknown(pl.concat(parts))
+    told = []
+    # Calendars, mutes and contacts go by the record's own day.
+    for (day,), of_day in lines.partition_by("raised_on", as_dict=True, maintain_order=True).items():
+        since_1970 = int(pl.Series([day]).cast(pl.Int32).item())
+        told.append(publish(state, rulebook, of_day, Moment(since_1970, closes=False)).lines)
+        state.episodes.put(told[-1])
+    return told
+
+
+def _arrived(state: State, rules: Sequence[Rule], events: pl.DataFrame) -> Cases:
+    rows, days = events["row"].to_numpy(), events["day"].to_numpy()
     names = set(EVIDENCE).union(*(rule.names for rule in rules))
     own = [n for n in names if n.removeprefix("event.") in events.columns and n.startswith("event.")]
     told = select(events, (pl.col(name.removeprefix("event.")).alias(name) for name in own))
@@ -86,86 +146,4 @@ def judge_events(state: State, rules: Sequence[Rule], event_type: str, events: p
     # A rule on several types may name a field that only one of them has.
     if missing := names - set(signals.columns):
         signals = signals.with_columns(pl.lit(None).alias(name) for name in missing)
-    cases = Cases(
-        rows, signals, events["day"].to_numpy(), events["occurred_us"].to_numpy(), events["offset"].to_numpy()
-    )
-    met = []
-    for rule in rules:
-        true = evaluate(signals, rule.when.fill_null(value=False), rows.size).to_numpy()
-        fresh = np.flatnonzero(true & ~state.episodes.has_open(rule.id, rows))
-        _, first = np.unique(rows[fresh], return_index=True)
-        if first.size:
-            met.append((rule, cases.take(np.sort(fresh[first]))))
-    return [open_episodes(state, met, standing=False)]
-
-
-def _newly_met(state: State, rules: Sequence[Rule], found: Found, close: Close) -> list[tuple[Rule, Cases]]:
-    """The cases of each rule that was newly met."""
-    fresh = [(rule, np.concatenate(found.met[rule.id])) for rule in rules if rule.id in found.met]
-    if not fresh:
-        return []
-    # Only those who meet a rule need what else rules name: evidence, severity, words.
-    rows = np.concatenate([of_rule for _, of_rule in fresh])
-    names = set(EVIDENCE).union(*(rule.names for rule, _ in fresh))
-    same = (np.full(rows.size, value) for value in close)
-    cases = Cases(rows, columns(View(state, rows), sorted(names)), *same)
-    ends = np.cumsum([of_rule.size for _, of_rule in fresh]).tolist()
-    return [
-        (rule, cases.take(np.arange(end - of_rule.size, end))) for (rule, of_rule), end in zip(fresh, ends, strict=True)
-    ]
-
-
-def _verdicts(view: View, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
-    """Per rule `<id>:when` and `<id>:clear`, all judged in one select."""
-    wanted: dict[str, pl.Expr] = {}
-    for rule in rules:
-        when = rule.when.fill_null(value=False)
-        # A signal that is gone neither holds nor clears by itself: then the condition alone decides. So it does for
-        # who has left, of whom nothing will ever clear again.
-        clear = pl.lit(value=True) if rule.clear_when is None else rule.clear_when.fill_null(value=True)
-        wanted |= {f"{rule.id}:when": when, f"{rule.id}:clear": ~when & (clear | pl.col("status").is_in(LOST))}
-    names = {name for expression in wanted.values() for name in expression.meta.root_names()}
-    made = select(columns(view, sorted(names)), (expression.alias(name) for name, expression in wanted.items()))
-    return {name: np.broadcast_to(made[name].to_numpy(), view.rows.size) for name in wanted}
-
-
-def _recover(state: State, found: Found, close: Close) -> pl.DataFrame:
-    over = [
-        pl.DataFrame({"row": np.concatenate(parts)}).with_columns(rule=pl.lit(rule))
-        for rule, parts in found.over.items()
-    ]
-    if not over:
-        return empty_transitions()
-    frame = state.episodes.frame.filter(pl.col("state") != "resolved")
-    return _end(state, frame.join(pl.concat(over), on=["row", "rule"], how="semi"), "recovered", close)
-
-
-def _expire(state: State, rules: Sequence[Rule], close: Close) -> pl.DataFrame:
-    """Episodes of event rules end when they have been kept long enough."""
-    if state.episodes.frame.is_empty():
-        return empty_transitions()
-    keeps = pl.DataFrame(
-        [(rule.id, rule.keep_for_days) for rule in rules if rule.keep_for_days is not None],
-        schema={"rule": pl.String, "keep": pl.Int32},
-        orient="row",
-    )
-    frame = state.episodes.frame.filter(pl.col("state") != "resolved").join(keeps, on="rule", how="inner")
-    over = frame.filter(pl.col("raised_on").cast(pl.Int32) + pl.col("keep") <= close.day)
-    return _end(state, over, "expired", close)
-
-
-def _end(state: State, over: pl.DataFrame, outcome: str, close: Close) -> pl.DataFrame:
-    if over.is_empty():
-        return empty_transitions()
-    lost = columns(View(state, over["row"].to_numpy()), ["status"])["status"].is_in(LOST)
-    resolved = over.with_columns(
-        transition=pl.lit("resolved"),
-        state=pl.lit("resolved"),
-        outcome=pl.when(lost).then(pl.lit("churned")).otherwise(pl.lit(outcome)),
-        resolved_on=pl.lit(to_date(close.day)),
-        changed_us=pl.lit(close.time_us),
-        at=pl.lit(close.cut),
-    )
-    resolved = complete(resolved)
-    state.episodes.change(resolved)
-    return resolved
+    return Cases(rows, signals, days, events["occurred_us"].to_numpy(), events["offset"].to_numpy(), days)

@@ -10,6 +10,7 @@ import polars as pl
 
 from service.core.attributes import PORTING, UNKNOWN_AMOUNT, UNKNOWN_DAY
 from service.core.calendar import month_of, month_text, to_date
+from service.core.episodes import OPEN
 from service.core.events import CHANNELS, STATUSES
 from service.core.holdings import OPEN_ENDED
 from service.core.measures import MEASURES
@@ -45,7 +46,7 @@ def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.
     if row < 0:
         return None
     mine = _warnings(episodes, row) if state.episodes.has_any(row) else []
-    standing = [line for line in mine if line["state"] != "resolved"]
+    standing = [line for line in mine if line["state"] in OPEN]
     tables = {name: table.of_row(row) for name, table in state.holdings.tables.items()}
     today = _last_day(state)
     used = dict(state.panes.of_row(row, today - DAILY_DAYS + 1, today))

@@ -18,7 +18,9 @@ from service.core.selecting import select
 from service.core.state import DEFAULT_WINDOWS_DAYS, State
 
 _QUARTER_DAYS = 90
-_WINDOW = re.compile(rf"(?:{'|'.join((*MEASURES, 'active_days'))})_(\d+)d(?:_(?:baseline|drop)(?:_last_year)?)?")
+_WINDOW = re.compile(
+    rf"(?:{'|'.join((*MEASURES, 'active_days'))})_(\d+)d(?:_(?:baseline|drop|cohort)(?:_last_year|_vs_cohort)?)?"
+)
 
 
 class Signal(NamedTuple):
@@ -67,7 +69,15 @@ class View:
         if name.startswith(_ACTIVE):
             days = int(name.removeprefix(_ACTIVE).removesuffix("d"))
             return self._nothing() if days in windows.incomplete else self.state.activity.days(days, self.rows)
+        if name.endswith(_COMPARED):
+            return self._compared(*name.rsplit("_", 1))
         return windows.take(name, self.rows) if windows.is_known(name, self.state.closed_day or 0) else self._nothing()
+
+    def _compared(self, window: str, what: str) -> np.ndarray:
+        """What comparable subscribers kept of the window's baseline, or what that and the calendar let one expect."""
+        cohorts = self.state.cohorts
+        asked = cohorts.kept if what == "cohort" else cohorts.expected
+        return asked(window, self.state.windows, self.state.attributes, self.rows)
 
     def _nothing(self) -> pl.Series:
         return pl.Series([None], dtype=pl.Int64).new_from_index(0, self.rows.size)
@@ -93,6 +103,7 @@ def _drop(now: pl.Expr, baseline: pl.Expr) -> pl.Expr:
 _CODED = {"status": pl.Series(STATUSES), "porting": pl.Series(PORTING)}
 _ROW, _DAY = "_row", "_day"
 _ACTIVE = "active_days_"
+_COMPARED = ("_cohort", "_expected")
 _TODAY = pl.col(_DAY)
 _BILL_BASELINE = pl.col("bills_before_last") / 2
 
@@ -217,6 +228,17 @@ def _windowed(days: int, terms: Terms) -> dict[str, tuple[Signal, pl.Expr]]:
                 Signal(_F64, "ratio", fell, "there is no positive baseline"),
                 _drop(now, baseline),
             )
+        baseline = _before(measure, days, terms)
+        kept = f"what comparable subscribers kept of the baseline of {name}, on the median; 1 is all of it"
+        below = f"how far {name} fell below what calendar and comparable subscribers let one expect of its baseline"
+        signals[f"{name}_cohort"] = (
+            Signal(_F64, "ratio", kept, "fewer than 200 are comparable"),
+            pl.col(f"{name}_cohort").fill_nan(None),
+        )
+        signals[f"{name}_drop_vs_cohort"] = (
+            Signal(_F64, "ratio", below, "there is no positive baseline"),
+            _drop(now, baseline * pl.col(f"{name}_expected")),
+        )
     used = Signal(_I32, "days", f"days of the last {days} closed ones with an outgoing event")
     return signals | {f"{_ACTIVE}{days}d": (used, pl.col(f"{_ACTIVE}{days}d"))}
 

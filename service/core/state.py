@@ -10,12 +10,14 @@ import polars as pl
 from service.core.activity import Activity
 from service.core.attributes import Attributes
 from service.core.calendar import day_end_us, local_days
+from service.core.cohorts import Cohorts
 from service.core.episodes import Episodes
+from service.core.feed import Feed
 from service.core.holdings import Holdings
 from service.core.panes import Panes
 from service.core.repeats import Repeats
 from service.core.strings import StringIndex
-from service.core.turn import DayRecord
+from service.core.turn import DayRecord, Mute, Release
 from service.core.watermark import Watermark
 from service.core.windows import Windows
 
@@ -41,6 +43,8 @@ class Config:
     keep_days: int = 90  # resolved episodes and contacts
     lost_days: int = 400  # after so many without a record a subscriber's row may be another's
     minor_digits: int = 2
+    partitions: int = 1  # of the usage topic: what may be said a day is shared among their shards
+    feed_gate: bool = True  # whether a feed may be doubted; a file is complete
 
     @property
     def longest_horizon_days(self) -> int:
@@ -64,6 +68,10 @@ class State:
     episodes: Episodes = field(default_factory=Episodes)
     closed_day: int | None = None
     moving: tuple[int, int] | None = None  # while a day closes: the day, and how many rows have it behind them
+    mutes: dict[str, Mute] = field(default_factory=dict)
+    releases: dict[str, Release] = field(default_factory=dict)
+    feed: Feed = field(default_factory=Feed)
+    cohorts: Cohorts = field(default_factory=Cohorts)
     judged: bool = False  # whether any close was judged here before: what is true at the first is standing
     cursor: int = 0
     feedback_cursor: int = 0

@@ -7,22 +7,25 @@ records ──► split where the watermark closes a day ──► apply, event 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from service.core.arrival import admit, arrive
-from service.core.calendar import to_date
-from service.core.episodes import empty_transitions, stack
+from service.core.closing import Close, Concluded, conclude
+from service.core.cohorts import Cohorts, compare
+from service.core.episodes import stack
 from service.core.events import Batch, Stretch
+from service.core.feed import volumes_of
 from service.core.hashing import hash64
-from service.core.judge import Found, conclude, daily_rules, event_rules, judge_rows
-from service.core.raising import orders_of
+from service.core.judge import Found, judge_rows
+from service.core.publication import orders_of
 from service.core.rules import Rulebook
 from service.core.segments import assign
 from service.core.state import Aside, State
-from service.core.turn import CONTACTS, LATE, Counts, DayRecord, Turn
+from service.core.turn import LATE, DayRecord, Turn
 
 SLICE = 4000  # transitions a slice is planned for; a transaction carries at most 5,000
 SLICE_ROWS = 1 << 15  # rows that a close moves on while nobody may read
@@ -63,11 +66,18 @@ def close_through(state: State, rulebook: Rulebook, day: int, cause: str, aside:
 def close(state: State, rulebook: Rulebook, due: Due, aside: Aside = nullcontext) -> list[Turn]:
     """Close one day and judge it; the transitions come in slices that each advance the day record."""
     state.cursor = due.cut
-    found, rules = Found(), daily_rules(rulebook)
-    for rows in _moved(state, rulebook, due.day, aside):
-        with aside():
-            judge_rows(state, rules, rows, found)
-    return _told(state, rulebook, found, DayRecord(due.day, due.cut, due.cause, rulebook.hash, 0, 0), aside)
+    close_quietly(state, rulebook, due.day, aside)
+    record = DayRecord(
+        due.day,
+        due.cut,
+        due.cause,
+        rulebook.hash,
+        slices=0,
+        slices_done=0,
+        feed=tuple(sorted(state.feed.withheld.get(due.day, ()))),
+        cohorts=state.cohorts.table,
+    )
+    return _judged(state, rulebook, record, aside)
 
 
 def resume(state: State, rulebook: Rulebook) -> list[Turn]:
@@ -75,21 +85,26 @@ def resume(state: State, rulebook: Rulebook) -> list[Turn]:
     record = state.last_close
     if record is None or record.slices_done >= record.slices:
         return []
-    found, rules = Found(), daily_rules(rulebook)
-    for rows in _slices_of_rows(state):
-        judge_rows(state, rules, state.roster.named(rows), found)
-    return _told(state, rulebook, found, record, nullcontext)
+    return _judged(state, rulebook, record, nullcontext)
 
 
 def close_quietly(state: State, rulebook: Rulebook, day: int, aside: Aside = nullcontext) -> None:
     """Move windows, figures and segments on to the end of `day`, judging no rule."""
-    for _ in _moved(state, rulebook, day, aside):
+    _move(state, day, aside)
+    with aside():
+        if state.config.feed_gate:
+            horizons = (state.config.horizon_days, state.config.keep_days)
+            count = partial(volumes_of, state.panes, state.attributes)
+            state.feed.close(day, count, rulebook.limits, horizons)
+        state.cohorts = Cohorts(compare(state.windows, state.attributes, state.rows, rulebook, day))
+    for rows in _slices_of_rows(state):
+        assign(state, rulebook, state.roster.named(rows), day)
         with aside():
             pass
 
 
-def _moved(state: State, rulebook: Rulebook, day: int, aside: Aside) -> Iterator[np.ndarray]:
-    """Move rows on to the end of `day`, a slice after another; each is yielded when it stands there."""
+def _move(state: State, day: int, aside: Aside) -> None:
+    """Move rows on to the end of `day`, a slice after another; between them readers find all of a row moved or none."""
     with aside():
         moves = state.windows.moves(day, state.panes)
         state.holdings.close(day)
@@ -101,9 +116,8 @@ def _moved(state: State, rulebook: Rulebook, day: int, aside: Aside) -> Iterator
         state.attributes.note_outgoing(day, active)
         state.activity.close(first, last, active)
         state.moving = (day, last)
-        named = state.roster.named(rows)
-        assign(state, rulebook, named, day)
-        yield named
+        with aside():
+            pass
     state.closed_day, state.moving = day, None
     state.windows.mend(day, state.panes)
     state.repeats.forget(day)
@@ -117,12 +131,20 @@ def _slices_of_rows(state: State) -> Iterator[np.ndarray]:
         yield np.arange(first, min(first + SLICE_ROWS, count), dtype=np.int32)
 
 
-def _told(state: State, rulebook: Rulebook, found: Found, record: DayRecord, aside: Aside) -> list[Turn]:
+def _judged(state: State, rulebook: Rulebook, record: DayRecord, aside: Aside) -> list[Turn]:
+    """What is to be said of a day that has closed, from the slice on that comes next."""
+    found, is_new = Found(), not record.slices
+    for rows in _slices_of_rows(state):
+        with aside():
+            judge_rows(state, rulebook, state.roster.named(rows), found)
+    ended_us = state.due_us(record.day) - state.config.grace_us
+    fresh: frozenset[str] | None = frozenset() if state.judged else None
     with aside():
-        transitions = conclude(state, rulebook, found, record.cut, standing=not state.judged)
-    if not record.slices:
-        record = replace(record, slices=max(1, -(-transitions.height // SLICE)))
-    return _publish_close(state, transitions, record)
+        closing = Close(record.day, ended_us, record.cut, fresh, None if is_new else record.held)
+        said = conclude(state, rulebook, found, closing)
+    if is_new:
+        record = replace(record, held=said.held, slices=max(1, -(-said.transitions.height // SLICE)))
+    return _publish_close(state, said, record)
 
 
 def retrace(
@@ -158,7 +180,7 @@ def retrace_end(state: State, rulebook: Rulebook, cuts: Mapping[int, int], aside
 def _take_in(state: State, stretch: Stretch, aside: Aside) -> None:
     _advance(state, stretch.common)
     arrivals = admit(state, stretch, aside)
-    arrive(state, arrivals, (), aside)
+    arrive(state, arrivals, None, aside)
     # They may have counted when they came, and what they told of nobody has: better no figure than a wrong one.
     for day in arrivals.unknown_days:
         state.windows.lose(day, state.closed_day or 0)
@@ -166,13 +188,13 @@ def _take_in(state: State, stretch: Stretch, aside: Aside) -> None:
 
 def _apply(state: State, rulebook: Rulebook, stretch: Stretch, cursor: int, aside: Aside) -> Turn:
     arrivals = admit(state, stretch, aside)
-    transitions = stack(arrive(state, arrivals, event_rules(rulebook), aside))
+    transitions = stack(arrive(state, arrivals, rulebook, aside))
     state.cursor = cursor
     return Turn(
         cursor=cursor,
         feedback_cursor=state.feedback_cursor,
         transitions=transitions,
-        contacts=state.episodes.contact(orders_of(transitions)),
+        contacts=state.episodes.contacts_like(orders_of(transitions)),
         late=arrivals.late,
         counts=arrivals.counts,
     )
@@ -211,11 +233,11 @@ def _cuts(state: State, batch: Batch) -> list[tuple[int, int, int]]:
     return cuts
 
 
-def _publish_close(state: State, transitions: pl.DataFrame, record: DayRecord) -> list[Turn]:
-    forgotten = state.episodes.forget(record.day - state.config.keep_days)
+def _publish_close(state: State, said: Concluded, record: DayRecord) -> list[Turn]:
+    forgotten = (*said.dropped, *state.episodes.forget(record.day - state.config.keep_days))
     state.judged = True
-    contacts = state.episodes.contact(orders_of(transitions))
-    mine, theirs = _dealt(transitions, record), _dealt(contacts, record)
+    contacts = state.episodes.contacts_like(orders_of(said.transitions))
+    mine, theirs = _dealt(said.transitions, record), _dealt(contacts, record)
     turns = []
     for number in range(record.slices_done, record.slices):
         state.last_close = replace(record, slices_done=number + 1)
@@ -243,46 +265,3 @@ def _dealt(frame: pl.DataFrame, record: DayRecord) -> list[pl.DataFrame]:
     numbers = hash64(frame["subscriber_id"]) % np.uint64(record.slices)
     numbers = np.maximum(numbers, np.uint64(record.slices_done))
     return [frame.filter(pl.Series(numbers == number)) for number in range(record.slices)]
-
-
-def apply_feedback(state: State, rulebook: Rulebook, frame: pl.DataFrame) -> Turn:
-    """Take in what people and channels report: acknowledgements and contact results.
-
-    `frame` has columns offset, type, subscriber_id, episode_id, by, channel, outcome, occurred_us. Days are not closed
-    here: see `close_through`.
-    """
-    del rulebook  # feedback is judged by no rule yet
-    acknowledged = frame.filter(pl.col("type") == "warning.acknowledged").unique(
-        "episode_id", keep="first", maintain_order=True
-    )
-    lines = state.episodes.frame.filter(pl.col("state") == "raised").join(
-        acknowledged.select("episode_id", "by", told_us="occurred_us", told_at="offset"), on="episode_id"
-    )
-    changed = lines.with_columns(
-        transition=pl.lit("acknowledged"),
-        state=pl.lit("acknowledged"),
-        acknowledged_by="by",
-        acknowledged_us="told_us",
-        changed_us="told_us",
-        at="told_at",
-    )
-    transitions = stack([changed]) if not changed.is_empty() else empty_transitions()
-    state.episodes.change(transitions)
-    reported = frame.filter(pl.col("type") == "contact.reported")
-    contacts = reported.select(
-        "subscriber_id",
-        "channel",
-        day=pl.Series([to_date(d) for d in state.days_of(reported["occurred_us"].to_numpy()).tolist()], dtype=pl.Date),
-        episode_id="episode_id",
-        outcome="outcome",
-    ).select(pl.col(name).cast(dtype) for name, dtype in CONTACTS.items())  # fmt: skip
-    if not frame.is_empty():
-        state.feedback_cursor = int(frame["offset"].max()) + 1  # type: ignore[arg-type]  # offsets are integers
-    return Turn(
-        cursor=state.cursor,
-        feedback_cursor=state.feedback_cursor,
-        transitions=transitions,
-        contacts=state.episodes.contact(contacts),
-        late=pl.DataFrame(schema=LATE),
-        counts=Counts(),
-    )

@@ -21,7 +21,7 @@ from service.rulebook.problems import suggest
 ANY = "any"
 _YES_AND_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 # Of a standing episode nothing is sent until it is released; that it would be is what counts here.
-_ORDERED = ("ordered", "standing")
+_ORDERED = ("ordered", "contacted", "standing")
 
 
 @dataclass(frozen=True, slots=True)

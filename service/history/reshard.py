@@ -23,7 +23,8 @@ from service.wire.partitioning import partitions_of
 
 _ALL = 2**63 - 1
 _TEXT = "text/"
-_AFRESH = {"cursor": 0, "feedback_cursor": 0, "writer_epoch": 0, "claims": []}
+# Volumes of a feed are those of the shards that were: whether it can be believed is learned anew.
+_AFRESH = {"cursor": 0, "feedback_cursor": 0, "writer_epoch": 0, "claims": [], "feed": None}
 _MERGED = ("taken_us", "watermark_us", "incomplete", "lost_days", "known", "photo_known", "held_bytes")
 _LEFT = ("rulebook",)  # what is carried depends on no rule
 

@@ -41,7 +41,7 @@ CATALOGUE = (
     _counter(
         "warnings", "Transitions of warnings that were published.", "rule", "kind", "severity", "transition"
     ),
-    _counter("warnings_standing", "Warnings true on the first judged day: kept, not published.", "rule"),
+    _counter("warnings_suppressed", "Warnings raised and not published then, by what withheld them.", "rule", "reason"),
     _counter("orders", "Outbound orders of raised warnings: ordered, or why withheld.", "channel", "outcome"),
     _gauge("open_warnings", "Published warnings not resolved yet.", "rule", "kind", "severity"),
     _gauge(

@@ -22,7 +22,7 @@ _SEVERITIES = ("notice", "warning", "critical")
 _TRANSITIONS = ("raised", "acknowledged", "resolved")
 _CHANNELS = ("call", "sms", "manager")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_OPEN = ("raised", "acknowledged")
+_OPEN = ("raised", "acknowledged", "snoozed", "recovering")
 _US = 1_000_000
 
 
@@ -80,18 +80,18 @@ class Metrics:
         self._count("records_late", turn.counts.late)
         # Turns are small and many: a line at a time is soonest counted.
         told = Tally(
-            turn.transitions.select("standing", "rule", "kind", "severity", "transition", "orders").iter_rows()
+            turn.transitions.select("suppressed_by", "rule", "kind", "severity", "transition", "orders").iter_rows()
         )
-        for (standing, *labels, orders), count in told.items():
+        for (suppressed_by, *labels, orders), count in told.items():
             rule, _, _, transition = labels
-            if not standing:
+            if suppressed_by is None:
                 self._count("warnings", count, *labels)
             if transition == "raised":
-                self._count_raised(rule, orders, count, standing=standing)
+                self._count_raised(rule, orders, count, suppressed_by)
 
-    def _count_raised(self, rule: str, orders: str | None, count: int, *, standing: bool) -> None:
-        if standing:
-            self._count("warnings_standing", count, rule)
+    def _count_raised(self, rule: str, orders: str | None, count: int, suppressed_by: str | None) -> None:
+        if suppressed_by is not None:
+            self._count("warnings_suppressed", count, rule, suppressed_by.partition(":")[0])
             return
         for channel, outcome in json.loads(orders or "{}").items():
             self._count("orders", count, channel, outcome)
@@ -262,4 +262,4 @@ def _money_at_risk(episodes: pl.DataFrame) -> dict[tuple[str, ...], float]:
 
 
 def _published(episodes: pl.DataFrame) -> pl.DataFrame:
-    return episodes.filter(pl.col("state").is_in(_OPEN) & ~pl.col("standing").fill_null(value=False))
+    return episodes.filter(pl.col("state").is_in(_OPEN) & pl.col("suppressed_by").is_null())

@@ -30,7 +30,7 @@ class Committed(Protocol):
 
     @property
     def transitions(self) -> pl.DataFrame:
-        """One row per transition of an episode: rule, kind, severity, transition, standing, orders."""
+        """One row per transition of an episode: rule, kind, severity, transition, suppressed_by, orders."""
 
 
 class Sized(Protocol):
@@ -46,7 +46,7 @@ class Book(Protocol):
 
     @property
     def frame(self) -> pl.DataFrame:
-        """Columns row, rule, kind, severity, state, standing, money_at_risk_minor."""
+        """Columns row, rule, kind, severity, state, suppressed_by, money_at_risk_minor."""
 
 
 class Measured(Protocol):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from service.core.episodes import OPEN
 from service.core.raising import evaluate
 from service.core.record import describe, is_at_hand
 from service.core.rules import Roll, Rulebook
@@ -21,7 +22,6 @@ from service.core.turn import TRANSITIONS
 from service.ports import Busy, WarningQuery
 
 OPEN_COUNTS = {"rule": pl.String(), "severity": pl.String(), "open": pl.Int64()}
-_OPEN = ("raised", "acknowledged")
 _ONE = pl.lit(1, pl.Int64)
 _FILTERS = ("rule", "severity", "market", "area", "manager")
 
@@ -119,7 +119,7 @@ class Display:
         """The first `query.limit` warnings (columns of TRANSITIONS), newest first."""
         if (shown := self._shown) is None:
             return pl.DataFrame(schema=TRANSITIONS)
-        wanted = pl.col("state").is_in(_OPEN) if query.state is None else pl.col("state") == query.state
+        wanted = pl.col("state").is_in(OPEN) if query.state is None else pl.col("state") == query.state
         for name in _FILTERS:
             if (value := getattr(query, name)) is not None:
                 wanted &= pl.col(name) == value
@@ -135,7 +135,7 @@ class Display:
         """Open warnings by rule and severity: columns of OPEN_COUNTS."""
         if (shown := self._shown) is None:
             return pl.DataFrame(schema=OPEN_COUNTS)
-        return count_open([shown[1].filter(pl.col("state").is_in(_OPEN)).select("rule", "severity", open=_ONE)])
+        return count_open([shown[1].filter(pl.col("state").is_in(OPEN)).select("rule", "severity", open=_ONE)])
 
     def warning(self, episode_id: str) -> dict[str, Any] | None:
         """One row of TRANSITIONS."""

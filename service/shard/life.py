@@ -315,7 +315,7 @@ class Shard:
             await self._reports.add(records, end)
         while (due := self._reports.due(self._state.cursor)) is not None:
             with self.display.stepping():
-                turn = due.apply(self._state, self._terms.rulebook)
+                turn = due.apply(self._state)
             await self._outbox.tell(turn, due.rejects)
             if due.closes is not None:
                 await self._close(due.closes)

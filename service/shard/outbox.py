@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from service.core.state import Aside
-from service.core.turn import Turn
+from service.core.turn import Decisions, Turn
 from service.ports import Aborted, Fenced, Message, Publisher, Record, Refused, Unknown
 from service.shard.slicing import before, says_nothing, slices
 from service.shard.world import Terms, Verdict, World
 from service.wire.deadletters import CUT, dead_letter, late_messages
-from service.wire.decisions import DecisionReader, Decisions, decision_messages
+from service.wire.decisions import DecisionReader, decision_messages
 from service.wire.messages import Outlet, turn_messages
 from service.wire.rejects import Reject
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import polars as pl
@@ -14,10 +14,10 @@ from service.core.events import COMMON, Batch
 from service.core.frames import from_frames, recall
 from service.core.state import Aside, State, new_state
 from service.core.step import retrace, retrace_end
+from service.core.turn import Decisions
 from service.ports import Snapshot, Truncated
 from service.shard.outbox import read_decisions_from
 from service.shard.world import Terms, World
-from service.wire.decisions import Decisions
 from service.wire.decode import decode
 
 _LOG = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ async def restore(
         way = way or Way(world.clock)
         way.begin(state.cursor, decided.cursor)
         await _follow_tail(state, decided, (partition, world, terms), (aside, way))
-        await asyncio.to_thread(recall, state, decided.episodes, decided.contacts, decided.days, reports)
+        await asyncio.to_thread(recall, state, replace(decided, feedback_cursor=reports))
     return Restored(state, has_begun_late)
 
 

@@ -1,11 +1,11 @@
 """What a shard has told the world, to churn.decisions and back: cursor, closed days, episodes, contacts.
 
-Keys are `cursor`, `day/<date>`, `episode/<id>` and `contact/<subscriber>/<channel>`; the last value of a key counts,
-and none forgets it. A contact's value is the list of all contacts kept of that subscriber and channel.
+Keys are `cursor`, `day/<date>`, `episode/<id>`, `contact/<subscriber>/<channel>`, `mute/<id>` and `release/<id>`; the
+last value of a key counts, and none forgets it. A contact's value is the list of all contacts kept of that subscriber
+and channel.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -14,11 +14,20 @@ import msgspec
 import polars as pl
 
 from service.core.calendar import to_date, to_day
-from service.core.turn import CONTACTS, TRANSITIONS, DayRecord, Turn
+from service.core.turn import (
+    CONTACTS,
+    TRANSITIONS,
+    Compared,
+    DayRecord,
+    Decisions,
+    Mute,
+    Release,
+    Turn,
+)
 from service.wire.records import Message, Record, Records
 
 CURSOR = b"cursor"
-_DAY, _EPISODE, _CONTACT = b"day/", b"episode/", b"contact/"
+_DAY, _EPISODE, _CONTACT, _MUTE, _RELEASE = b"day/", b"episode/", b"contact/", b"mute/", b"release/"
 
 Pair = tuple[bytes, bytes | None]
 _Value = TypeVar("_Value")
@@ -33,12 +42,15 @@ class _Cursor(msgspec.Struct):
     feedback: int
 
 
-class _Day(msgspec.Struct):
+class _Day(msgspec.Struct, omit_defaults=True):
     cut: int
     cause: str
     rulebook: str
     slices: int
     slices_done: int
+    held: bool = False
+    feed: tuple[str, ...] = ()
+    cohorts: dict[str, Compared] = {}
 
 
 class _Contact(msgspec.Struct):
@@ -64,20 +76,8 @@ _cursor = msgspec.json.Decoder(_Cursor).decode
 _day = msgspec.json.Decoder(_Day).decode
 _episode = msgspec.json.Decoder(_Episode).decode
 _contacts = msgspec.json.Decoder(list[_Contact]).decode
-
-
-@dataclass(frozen=True, slots=True)
-class Decisions:
-    """A shard's decisions: offsets that state has to be brought to, days as closed, episodes, contacts.
-
-    `days` is keyed by day since 1970; `episodes` has the columns of TRANSITIONS, `contacts` those of CONTACTS.
-    """
-
-    cursor: int = 0
-    feedback_cursor: int = 0
-    days: Mapping[int, DayRecord] = field(default_factory=dict)
-    episodes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TRANSITIONS))
-    contacts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONTACTS))
+_mute = msgspec.json.Decoder(Mute).decode
+_release = msgspec.json.Decoder(Release).decode
 
 
 def decision_messages(turn: Turn, topic: str, partition: int) -> list[Message]:
@@ -89,6 +89,8 @@ def decision_messages(turn: Turn, topic: str, partition: int) -> list[Message]:
         *_episode_pairs(turn.transitions),
         *_contact_pairs(turn.contacts),
         *((_EPISODE + name.encode(), None) for name in turn.forgotten),
+        *((_MUTE + mute.id.encode(), _encode(mute)) for mute in turn.mutes),
+        *((_RELEASE + release.id.encode(), _encode(release)) for release in turn.releases),
     ]
     if turn.day is not None:
         pairs.append(_day_pair(turn.day))
@@ -132,6 +134,8 @@ class DecisionReader:
             days=dict(sorted(days.items())),
             episodes=self._episodes(),
             contacts=self._contacts(),
+            mutes=tuple(self._read(_mute, key) for key in self._of(_MUTE)),
+            releases=tuple(self._read(_release, key) for key in self._of(_RELEASE)),
         )
 
     def _of(self, prefix: bytes) -> list[bytes]:
@@ -144,7 +148,7 @@ class DecisionReader:
             except ValueError as error:
                 raise self._unreadable(key, error) from error
             told = self._read(_day, key)
-            yield day, DayRecord(day, told.cut, told.cause, told.rulebook, told.slices, told.slices_done)
+            yield day, DayRecord(day, **msgspec.structs.asdict(told))
 
     def _episodes(self) -> pl.DataFrame:
         columns: list[list[Any]] = [[] for _ in TRANSITIONS]
@@ -197,5 +201,5 @@ def _contact_pairs(contacts: pl.DataFrame) -> Iterator[Pair]:
 
 
 def _day_pair(record: DayRecord) -> Pair:
-    value = _Day(record.cut, record.cause, record.rulebook, record.slices, record.slices_done)
+    value = _Day(**{name: getattr(record, name) for name in _Day.__struct_fields__})
     return _DAY + to_date(record.day).isoformat().encode(), _encode(value)

@@ -34,6 +34,9 @@ FEEDBACK = {
     "at_offset": pl.Int64(),
     "what": pl.String(),
     "rule": pl.String(),
+    "until": pl.Date(),
+    "mute_id": pl.String(),
+    "matchers": pl.String(),  # JSON object: what of a warning -> what it has to be
 }
 
 _MOST_NOTE = 2000
@@ -55,6 +58,28 @@ class Acknowledged(Report, frozen=True, gc=False, tag="warning.acknowledged"):
 
     subscriber_id: Annotated[Id, _told("The account's stable id, also the record's key")]
     warning_id: Annotated[Id, _told("The warning")]
+    by: Annotated[Id, _told("Who")]
+    occurred_at: Annotated[Instant, _told("When: RFC 3339 with an offset")]
+    note: Annotated[Annotated[str, Meta(max_length=_MOST_NOTE)] | None, _told("What they want to say")] = None
+
+
+class Snoozed(Report, frozen=True, gc=False, tag="warning.snoozed"):
+    """Somebody puts a warning off until the close of a day."""
+
+    subscriber_id: Annotated[Id, _told("The account's stable id, also the record's key")]
+    warning_id: Annotated[Id, _told("The warning")]
+    until: Annotated[Date, _told("The local day at whose close it comes back")]
+    by: Annotated[Id, _told("Who")]
+    occurred_at: Annotated[Instant, _told("When: RFC 3339 with an offset")]
+    note: Annotated[Annotated[str, Meta(max_length=_MOST_NOTE)] | None, _told("What they want to say")] = None
+
+
+class Resolved(Report, frozen=True, gc=False, tag="warning.resolved"):
+    """Somebody says how a warning ended."""
+
+    subscriber_id: Annotated[Id, _told("The account's stable id, also the record's key")]
+    warning_id: Annotated[Id, _told("The warning")]
+    outcome: Annotated[Literal["retained", "false_positive"], _told("Kept, or never about to leave")]
     by: Annotated[Id, _told("Who")]
     occurred_at: Annotated[Instant, _told("When: RFC 3339 with an offset")]
     note: Annotated[Annotated[str, Meta(max_length=_MOST_NOTE)] | None, _told("What they want to say")] = None
@@ -96,7 +121,30 @@ class Released(Report, frozen=True, gc=False, tag="warnings.released"):
     note: Annotated[Annotated[str, Meta(max_length=_MOST_NOTE)] | None, _told("What they want to say")] = None
 
 
-AnyReport = Acknowledged | Contacted | FeedClosed | Released
+class MuteSet(Report, frozen=True, gc=False, tag="mute.set"):
+    """Warnings that match all that is named are withheld until a day; no key, sent to each partition."""
+
+    mute_id: Annotated[Id, _told("Names the mute; the same again changes it")]
+    matchers: Annotated[
+        dict[Literal["subscriber_id", "rule", "kind", "severity", "market", "area", "manager"], Id],
+        Meta(min_length=1, description="What a warning has to be, by name"),
+    ]
+    until: Annotated[Date, _told("The last local day of the mute")]
+    by: Annotated[Id, _told("Who")]
+    note: Annotated[Annotated[str, Meta(min_length=1, max_length=_MOST_NOTE)], _told("Why")]
+    occurred_at: Annotated[Instant, _told("When: RFC 3339 with an offset")]
+
+
+class MuteEnded(Report, frozen=True, gc=False, tag="mute.ended"):
+    """A mute ends before its time; no key, sent to each partition."""
+
+    mute_id: Annotated[Id, _told("The mute")]
+    by: Annotated[Id, _told("Who")]
+    occurred_at: Annotated[Instant, _told("When: RFC 3339 with an offset")]
+
+
+OfAll = FeedClosed | Released | MuteSet | MuteEnded  # of no subscriber: without a key, one for each partition
+AnyReport = Acknowledged | Snoozed | Resolved | Contacted | OfAll
 STRUCTS: dict[str, type[Report]] = {str(struct.__struct_config__.tag): struct for struct in Report.__subclasses__()}
 _decode = msgspec.json.Decoder(AnyReport).decode
 _encode = msgspec.json.Encoder().encode
@@ -132,8 +180,8 @@ def decode_feedback(records: Sequence[Record], rules: Intake) -> DecodedFeedback
     return DecodedFeedback(frame, [rejects[offset] for offset in sorted(rejects)], ignored)
 
 
-def acknowledgement(report: Acknowledged, topic: str, partition: int) -> Message:
-    """The message that acknowledges a warning."""
+def of_warning(report: Acknowledged | Snoozed | Resolved, topic: str, partition: int) -> Message:
+    """The message that says what somebody did with a warning."""
     return Message(topic, partition, report.subscriber_id.encode(), _encode(report))
 
 
@@ -143,8 +191,8 @@ def feed_closed(through: date, offset: int, topic: str, partition: int) -> Messa
     return Message(topic, partition, None, _encode(report))
 
 
-def released(report: Released, topic: str, partition: int) -> Message:
-    """The message that releases warnings of one partition."""
+def to_partition(report: Released | MuteSet | MuteEnded, topic: str, partition: int) -> Message:
+    """The message that tells one partition what all are told."""
     return Message(topic, partition, None, _encode(report))
 
 
@@ -155,7 +203,7 @@ def instant_text(time_us: int) -> str:
 
 def _read(record: Record, rules: Intake) -> AnyReport:
     report: AnyReport = _decode(unwrap(record))
-    if isinstance(report, FeedClosed | Released):
+    if isinstance(report, OfAll):
         return report
     if record.key is None:
         raise UnreadableError(Fault.NO_KEY, "the record has no key")
@@ -179,6 +227,7 @@ def _frame(reports: Sequence[tuple[Record, AnyReport]], rules: Intake, rejects: 
     times, bad_time = instants([report.occurred_at for _, report in reports])
     last_days = [getattr(report, "through", None) or getattr(report, "raised_through", None) for _, report in reports]
     through, bad_date = dates("through", last_days)
+    until, bad_until = dates("until", [getattr(report, "until", None) for _, report in reports])
     stamps = pl.Series([record.timestamp_us for record, _ in reports], dtype=pl.Int64)
     early = ((times > stamps + rules.tolerance_us) & (stamps >= 0)).fill_null(value=False)
     future = f"dated more than {rules.tolerance_us // 1_000_000} s after the broker's time"
@@ -189,6 +238,7 @@ def _frame(reports: Sequence[tuple[Record, AnyReport]], rules: Intake, rejects: 
     faults = (
         (Fault.INVALID, bad_time),
         (Fault.INVALID, bad_date),
+        (Fault.INVALID, bad_until),
         (Fault.FUTURE, (early, future)),
         (Fault.FUTURE, closes),
     )
@@ -197,14 +247,20 @@ def _frame(reports: Sequence[tuple[Record, AnyReport]], rules: Intake, rejects: 
             record = reports[at][0]
             rejects.setdefault(record.offset, Reject(record, fault, reason))
     texts = {"id": "id", "subscriber_id": "subscriber_id", "episode_id": "warning_id"}
-    texts |= {name: name for name in ("by", "note", "channel", "outcome", "what", "rule")}
+    texts |= {name: name for name in ("by", "note", "channel", "outcome", "what", "rule", "mute_id")}
     columns = {
         **{name: [getattr(report, source, None) for _, report in reports] for name, source in texts.items()},
         "offset": [record.offset for record, _ in reports],
         "type": [str(report.__struct_config__.tag) for _, report in reports],
         "occurred_us": times,
         "through": through,
+        "until": until,
+        "matchers": [_matchers(report) for _, report in reports],
         "at_offset": [getattr(report, "offset", None) for _, report in reports],
     }
     frame = pl.DataFrame(columns, schema_overrides=FEEDBACK, strict=False).select(list(FEEDBACK))
     return frame.filter(~pl.col("offset").is_in(list(rejects)))
+
+
+def _matchers(report: AnyReport) -> str | None:
+    return _encode(report.matchers).decode() if isinstance(report, MuteSet) else None

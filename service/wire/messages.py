@@ -37,10 +37,10 @@ class Outlet:
 def turn_messages(transitions: pl.DataFrame, outlet: Outlet) -> list[Message]:
     """Messages of a turn's transitions (columns of TRANSITIONS), in their order.
 
-    Each gives a warning, and if it was raised just now an order for each channel that is `ordered`. Standing ones are
-    kept and not published; restricted ones are published and never ordered.
+    Each gives a warning, and if it was raised or became graver just now an order for each channel that is `ordered`.
+    What is suppressed is kept and not published; restricted ones are published and never ordered.
     """
-    published = transitions.filter(~pl.col("standing").fill_null(value=False))
+    published = transitions.filter(pl.col("suppressed_by").is_null())
     return [
         message for row in published.select(list(TRANSITIONS)).iter_rows(named=True) for message in _told(row, outlet)
     ]
@@ -51,14 +51,17 @@ def _told(row: Mapping[str, Any], outlet: Outlet) -> Iterator[Message]:
     shared = _shared(row, outlet.currency)
     # An aggregate of fields of one struct: the struct checks nothing when made, the tests check all of it.
     warned = Warned(**shared, **_state(row), orders=orders)  # type: ignore[arg-type]  # channels are texts in the core
-    yield _cloud_event(warned, row, f"churn.warning.{row['transition']}", row["transition"], outlet)
-    if row["transition"] != "raised" or row["kind"] == "restricted":
+    # An episode is raised once; all else may befall it again.
+    again = "" if row["transition"] == "raised" else f".{row['changed_us']}"
+    suffix = f"{row['transition']}{again}"
+    yield _cloud_event(warned, row, f"churn.warning.{row['transition']}", suffix, outlet)
+    if row["transition"] not in ("raised", "escalated") or row["kind"] == "restricted":
         return
     for channel, said in orders.items():
         if said == "ordered":
-            order_id = f"{row['episode_id']}.{channel}"
+            order_id = f"{row['episode_id']}.{channel}{again}"
             ordered = Ordered(**shared, order_id=order_id, channel=channel)  # type: ignore[arg-type]  # the same
-            yield _cloud_event(ordered, row, f"churn.order.{channel}", channel, outlet)
+            yield _cloud_event(ordered, row, f"churn.order.{channel}", f"{channel}{again}", outlet)
 
 
 def _shared(row: Mapping[str, Any], currency: str) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def _shared(row: Mapping[str, Any], currency: str) -> dict[str, Any]:
 
 
 def _state(row: Mapping[str, Any]) -> dict[str, Any]:
-    copied = ("transition", "state", "outcome", "resolved_on", "acknowledged_by")
+    copied = ("transition", "state", "outcome", "resolved_on", "snoozed_until", "acknowledged_by")
     return {
         **{name: row[name] for name in copied},
         "changed_at": _instant(row["changed_us"]),
@@ -111,7 +114,7 @@ def _instant(time_us: int | None) -> datetime | None:
 
 def _cloud_event(data: Case, row: Mapping[str, Any], event_type: str, suffix: str, outlet: Outlet) -> Message:
     is_order = isinstance(data, Ordered)
-    topic = outlet.topics.outbound(suffix) if is_order else outlet.topics.warnings
+    topic = outlet.topics.outbound(data.channel) if isinstance(data, Ordered) else outlet.topics.warnings
     told = {
         "ce_specversion": "1.0",
         "ce_id": f"{row['episode_id']}.{suffix}",

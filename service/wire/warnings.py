@@ -9,6 +9,10 @@ Number = int | float | str | bool | None
 Channel = Literal["call", "sms", "manager"]
 Kind = Literal["risk", "opportunity", "restricted"]
 Severity = Literal["notice", "warning", "critical"]
+State = Literal["raised", "acknowledged", "snoozed", "recovering", "resolved"]
+Transition = Literal[
+    "raised", "escalated", "acknowledged", "snoozed", "woken", "recovering", "reopened", "resolved"
+]  # fmt: skip
 
 
 def _told(description: str) -> Meta:
@@ -51,16 +55,19 @@ class Case(Struct, frozen=True):
 class Warned(Case, frozen=True, kw_only=True):
     """A warning as it stands after a transition of its episode."""
 
-    transition: Annotated[Literal["raised", "acknowledged", "resolved"], _told("What happened just now")]
-    state: Annotated[Literal["raised", "acknowledged", "resolved"], _told("How it stands after it")]
-    outcome: Annotated[str | None, _told("How it ended: recovered, churned, expired; null while open")]
+    transition: Annotated[Transition, _told("What happened just now")]
+    state: Annotated[State, _told("How it stands after it")]
+    outcome: Annotated[
+        str | None, _told("How it ended: recovered, retained, churned, expired, false_positive; null while open")
+    ]
     changed_at: Annotated[datetime, _told("When the transition took place, by the time of the events")]
     resolved_on: Annotated[date | None, _told("Local day on which it ended")]
+    snoozed_until: Annotated[date | None, _told("Local day at whose close it comes back; null unless put off")]
     orders: Annotated[
         dict[Channel, str],
         _told(
             "What became of outbound orders, by channel: ordered, or why withheld "
-            "(no_consent, restricted, porting, standing, experimental)"
+            "(no_consent, restricted, porting, contacted, experimental, standing, mute, rule, holiday, breaker, cap)"
         ),
     ]
     acknowledged_by: Annotated[str | None, _told("Who took it over")]

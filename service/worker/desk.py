@@ -13,7 +13,7 @@ from service.core.turn import TRANSITIONS
 from service.ports import Message, NotReady, WarningPage, WarningQuery
 from service.shard import Terms
 from service.shard.display import count_open, newest_first
-from service.wire.feedback import Acknowledged, acknowledgement, instant_text
+from service.wire.feedback import Acknowledged, instant_text, of_warning
 from service.wire.partitioning import partition_of
 from service.worker.questions import APPLIED, HOLDER, OPEN_COUNTS, ROLL, SUBSCRIBER, WARNING, Answer, Question
 from service.worker.shelf import Shelf, warnings_question
@@ -133,7 +133,7 @@ class ShardDesk:
             note=note,
             occurred_at=instant_text(now_us),
         )
-        return await self._sender.send(acknowledgement(report, self._terms.topics.feedback, partition))
+        return await self._sender.send(of_warning(report, self._terms.topics.feedback, partition))
 
     def _find(self, episode_id: str) -> tuple[int, dict[str, Any]] | None:
         answers = self._shelf.ask(Question(WARNING, self._everywhere, {"id": episode_id}))

@@ -21,14 +21,14 @@ class Summary:
         self.counted = self.repeated = self.late = 0
         self.days: Counter[int] = Counter()  # days closed, by partition count
         self.warnings: Counter[str] = Counter()  # published, by rule
-        self.standing: Counter[str] = Counter()  # true on the first judged day, by rule
+        self.suppressed: Counter[str] = Counter()  # raised and not published at once, by reason
         self.outbound: Counter[str] = Counter()  # orders, by channel
         self.withheld: Counter[str] = Counter()  # orders not made, by reason
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         sums = ("events_in", "rejected", "ignored", "counted", "repeated", "late")
-        by = ("warnings", "standing", "outbound", "withheld")
+        by = ("warnings", "suppressed", "outbound", "withheld")
         return {name: getattr(self, name) for name in sums} | {
             name: dict(sorted(getattr(self, name).items())) for name in by
         }
@@ -49,16 +49,16 @@ class Summary:
         self.late += turn.counts.late
         if turn.day is not None and turn.day.slices_done == turn.day.slices:
             self.days[turn.day.day] += 1
-        for transition, standing, rule, orders in turn.transitions.select(
-            "transition", "standing", "rule", "orders"
+        for transition, suppressed_by, rule, orders in turn.transitions.select(
+            "transition", "suppressed_by", "rule", "orders"
         ).iter_rows():
             if transition == "raised":
-                self._count_raised(rule, orders, standing=standing)
+                self._count_raised(rule, orders, suppressed_by)
         self._next.turn_committed(turn)
 
-    def _count_raised(self, rule: str, orders: str | None, *, standing: bool) -> None:
-        if standing:
-            self.standing[rule] += 1
+    def _count_raised(self, rule: str, orders: str | None, suppressed_by: str | None) -> None:
+        if suppressed_by is not None:
+            self.suppressed[suppressed_by.partition(":")[0]] += 1
             return
         self.warnings[rule] += 1
         for channel, said in json.loads(orders or "{}").items():

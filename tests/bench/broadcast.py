@@ -9,7 +9,7 @@ import polars as pl
 
 from service.app import specs_of
 from service.clock import SystemClock
-from service.core.raising import orders_of
+from service.core.publication import orders_of
 from service.core.rules import Rulebook
 from service.core.state import Config, State
 from service.core.step import SLICE

@@ -150,7 +150,7 @@ def _close(city: City) -> dict[int, pl.DataFrame]:
             turns = steps.close(state, city.rulebook, steps.Due(LAST_DAY, state.cursor, "clock"))
             said = pl.concat([turn.transitions for turn in turns])
             raised += said.height
-            kept[partition] = said.filter(~pl.col("standing")).head(share)
+            kept[partition] = said.filter(pl.col("suppressed_by").is_null()).head(share)
     city.found["day_close"] = watch.rounded()
     city.found["raised"] = raised
     return kept

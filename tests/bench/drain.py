@@ -81,7 +81,7 @@ async def whole(settings: Settings, events: int, profile: Path | None) -> dict[s
         "counted": counted["counted"],
         "closes": days,
         "warnings": sum(counted["warnings"].values()),
-        "standing": sum(counted["standing"].values()),
+        "suppressed": sum(counted["suppressed"].values()),
     }
 
 

@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 
 from service.core.calendar import to_day
+from service.core.feedback import apply_feedback
 from service.core.rules import Rulebook
 from service.core.state import State
-from service.core.step import apply_feedback, close_through, step
+from service.core.step import close_through, step
 from service.core.turn import Turn
 from service.wire.deadletters import dead_letter, late_messages
 from service.wire.decisions import CURSOR, decision_messages
@@ -72,7 +73,7 @@ def calculate(given: Input, state: State, rulebook: Rulebook, intake: Intake, ou
             yield from _told(turn, usage, outlet)
         reports = given.feedback.since(state.feedback_cursor).before(meeting.feedback)
         frame = decode_feedback(reports, intake).frame
-        yield from _told(apply_feedback(state, rulebook, frame), (), outlet)
+        yield from _told(apply_feedback(state, frame), (), outlet)
         state.feedback_cursor = meeting.feedback
 
 

@@ -24,7 +24,7 @@ from service.kafka.tail import KafkaAlertTail
 from service.ports import Lost
 from service.settings import Settings
 from service.settings import load as load_settings
-from service.wire.feedback import Acknowledged, acknowledgement
+from service.wire.feedback import Acknowledged, of_warning
 from service.wire.topics import Topics
 from tests.bench.marginals import LAST_DAY, draw_habits, write_days
 from tests.bench.place import ROOT, environment, own_folder
@@ -186,7 +186,7 @@ async def _acknowledge(settings: Settings) -> None:
                 told = {"subscriber_id": alert.data["subscriber_id"], "warning_id": alert.data["warning_id"]}
                 report = Acknowledged(id=f"a{raised}", by="agent", occurred_at=alert.data["raised_at"], **told)
                 with contextlib.suppress(Lost):  # nobody waits for it
-                    await sender.send(acknowledgement(report, topics.feedback, alert.partition))
+                    await sender.send(of_warning(report, topics.feedback, alert.partition))
     finally:
         await sender.stop()
 

@@ -2,7 +2,7 @@
 
 from service.core.state import new_state
 from service.ports import Records
-from service.wire.feedback import Acknowledged, acknowledgement
+from service.wire.feedback import Acknowledged, of_warning
 from service.wire.messages import Outlet
 from tests.chaos.calculation import DAY, Input, calculate
 from tests.chaos.comparison import Said, compare, said
@@ -35,7 +35,7 @@ async def test_a_shard_says_what_is_calculated() -> None:
         name, _, transition = dict(record.headers)["ce_id"].decode().partition(".")
         if transition == "raised" and record.key is not None:
             report = Acknowledged(f"a{number}", record.key.decode(), name, "m-07", "2024-03-05T00:00:00Z")
-            stand.feed([acknowledgement(report, TOPICS.feedback, AT)])
+            stand.feed([of_warning(report, TOPICS.feedback, AT)])
     stand.feed(days[200:])
     await live_through(stand, most=5)
     names = [one.name for one in found(stand)]

@@ -14,7 +14,7 @@ from service.core.events import STATUSES
 from service.core.frames import recall
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, resume, retrace, retrace_end, step
-from service.core.turn import CONTACTS, DayRecord, Turn
+from service.core.turn import CONTACTS, DayRecord, Decisions, Turn
 from tests.core.rulebooks import MIXED
 from tests.core.streams import Event, batch_of, cut
 from tests.doubles.panes import Kept, kept
@@ -107,7 +107,7 @@ def restore(events: list[Event], told: list[Turn], store: Kept | None) -> State:
     episodes = stack([t.transitions for t in told])
     latest = episodes.unique("episode_id", keep="last", maintain_order=True)
     contacts = pl.concat([t.contacts for t in told] or [pl.DataFrame(schema=CONTACTS)]).unique(maintain_order=True)
-    recall(state, latest, contacts, days, 0)
+    recall(state, Decisions(days=days, episodes=latest, contacts=contacts))
     return state
 
 

@@ -7,11 +7,14 @@ import polars as pl
 
 from service.core.calendar import to_day
 from service.core.events import FIELDS
+from service.core.feedback import apply_feedback
 from service.core.frames import recall
 from service.core.record import describe
 from service.core.rules import Holiday, Offer, Rulebook, SegmentBands
 from service.core.state import Config, State, new_state
-from service.core.step import apply_feedback, close_through, step
+from service.core.step import close_through, step
+from service.core.turn import Decisions
+from tests.core.reports import reports
 from tests.core.rulebooks import CALL, rule
 from tests.core.streams import Event, batch_of
 
@@ -110,11 +113,14 @@ def test_nothing_is_null_when_every_feed_has_spoken() -> None:
     assert set(nulls(record)) - ratios - WARNING_BLANKS == set()
 
 
-# What these warnings have not: no measure is judged, nobody acknowledged them, one goes on, one orders nothing.
+_NOTHING_BEFELL = (
+    "measure", "window_days", "suppressed_by", "recovering_on", "snoozed_until", "acknowledged_by", "acknowledged_us",
+)  # fmt: skip
+# What these warnings have not: no measure is judged, nobody did anything, one goes on, one orders nothing.
 WARNING_BLANKS = {
     f".warnings.{state}[0].{name}"
     for state, names in {"open": ("outcome", "resolved_on"), "past": ("orders",)}.items()
-    for name in (*names, "measure", "window_days", "acknowledged_by", "acknowledged_us")
+    for name in (*names, *_NOTHING_BEFELL)
 }
 
 
@@ -150,35 +156,27 @@ def test_an_unknown_subscriber_has_no_record_and_an_unfed_one_has_nulls() -> Non
 def test_an_acknowledgement_and_a_contact_are_kept() -> None:
     state = told()
     (episode,) = state.episodes.frame.filter(pl.col("state") == "raised")["episode_id"].to_list()
-    feedback = pl.DataFrame(
-        {
-            "offset": [0, 1],
-            "type": ["warning.acknowledged", "contact.reported"],
-            "subscriber_id": ["a", "a"],
-            "episode_id": [episode, episode],
-            "by": ["Wang", None],
-            "channel": [None, "call"],
-            "outcome": [None, "refused"],
-            "occurred_us": [1_778_700_000_000_000] * 2,
-        }
+    told_us = 1_778_700_000_000_000
+    feedback = reports(
+        {"type": "warning.acknowledged", "subscriber_id": "a", "episode_id": episode, "by": "Wang"},
+        {"type": "contact.reported", "subscriber_id": "a", "episode_id": episode, "channel": "call"}
+        | {"outcome": "refused"},
+        occurred_us=told_us,
     )
-    turn = apply_feedback(state, BOOK, feedback)
+    turn = apply_feedback(state, feedback)
     assert turn.transitions.select("transition", "acknowledged_by").rows() == [("acknowledged", "Wang")]
     assert turn.feedback_cursor == 2
     record = describe(state, BOOK, "a", state.episodes.frame)
     assert record is not None
     assert [contact["outcome"] for contact in record["contacts"]] == ["ordered", "refused"]
     assert record["warnings"]["open"][0]["state"] == "acknowledged"
-    assert apply_feedback(state, BOOK, feedback.head(1)).transitions.is_empty()
+    assert apply_feedback(state, feedback.head(1)).transitions.is_empty()
 
 
 def test_what_was_said_of_somebody_is_found_before_and_after_a_restart_and_gone_when_forgotten() -> None:
     state = new_state(Config(keep_days=3))
-    report = {
-        "offset": [0], "type": ["contact.reported"], "subscriber_id": ["late"], "episode_id": ["e"], "by": [""],
-        "channel": ["call"], "outcome": ["refused"], "occurred_us": [1_778_700_000_000_000],
-    }  # fmt: skip
-    apply_feedback(state, BOOK, pl.DataFrame(report))
+    report = {"type": "contact.reported", "subscriber_id": "late", "episode_id": "e", "channel": "call"}
+    apply_feedback(state, reports(report | {"outcome": "refused"}, occurred_us=1_778_700_000_000_000))
     contact_day = state.episodes.contacts["day"][0]
     # Who was contacted before any record of theirs came is in no row yet.
     at = datetime.combine(contact_day, START.timetz())
@@ -188,7 +186,7 @@ def test_what_was_said_of_somebody_is_found_before_and_after_a_restart_and_gone_
     restarted = new_state(Config(keep_days=3))
     step(restarted, NO_RULES, batch_of(usage))
     close_through(restarted, NO_RULES, to_day(contact_day), "clock")
-    recall(restarted, state.episodes.frame, state.episodes.contacts, {}, 1)
+    recall(restarted, Decisions(feedback_cursor=1, episodes=state.episodes.frame, contacts=state.episodes.contacts))
     for one in (state, restarted):
         record = describe(one, BOOK, "late", one.episodes.frame)
         assert record is not None

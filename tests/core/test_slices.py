@@ -12,7 +12,7 @@ from service.core.frames import recall
 from service.core.rules import Rulebook
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, resume, retrace, retrace_end, step
-from service.core.turn import CONTACTS, Turn
+from service.core.turn import CONTACTS, DayRecord, Decisions, Turn
 from tests.core.rulebooks import CALL, book, rule
 from tests.core.streams import Event, batch_of
 
@@ -54,7 +54,7 @@ def test_an_interrupted_close_goes_on_with_the_next_slice(done: int) -> None:
     retrace(state, EVERYBODY, batch_of(EVENTS), {})
     retrace_end(state, EVERYBODY, dict.fromkeys((DAY, DAY + 1), len(EVENTS)))
     days = {turn.day.day: turn.day for turn in (*first_day(), *told) if turn.day}
-    recall(state, stack([t.transitions for t in told]), pl.concat([t.contacts for t in told]), days, 0)
+    recall(state, decided(told, days))
     rest = resume(state, EVERYBODY)
     assert [turn.day for turn in rest] == [turn.day for turn in turns[done:]]
     for ours, theirs in zip(rest, turns[done:], strict=True):
@@ -69,7 +69,7 @@ def test_rules_changed_in_the_midst_of_a_close_repeat_nothing_and_take_nothing_b
     retrace(state, EVERYBODY, batch_of(EVENTS), {})
     retrace_end(state, EVERYBODY, dict.fromkeys((DAY, DAY + 1), len(EVENTS)))
     days = {turn.day.day: turn.day for turn in (*first_day(), *told) if turn.day}
-    recall(state, stack([t.transitions for t in told]), pl.concat([t.contacts for t in told]), days, 0)
+    recall(state, decided(told, days))
     others = book(rule("other", pl.col("data_1d") < 5))
     rest = resume(state, others)
     said = stack([turn.transitions for turn in told])
@@ -85,6 +85,12 @@ def test_rules_changed_in_the_midst_of_a_close_repeat_nothing_and_take_nothing_b
     assert sorted(stands["subscriber_id"]) == sorted(said["subscriber_id"])
 
 
+def decided(told: list[Turn], days: dict[int, DayRecord]) -> Decisions:
+    return Decisions(
+        days=days, episodes=stack([t.transitions for t in told]), contacts=pl.concat([t.contacts for t in told])
+    )
+
+
 def first_day() -> list[Turn]:
     state = new_state(CONFIG)
     step(state, book(), batch_of(EVENTS))
@@ -95,12 +101,13 @@ def test_what_is_true_on_the_first_day_is_standing() -> None:
     state = new_state(CONFIG)
     step(state, EVERYBODY, batch_of(EVENTS))
     first = stack([turn.transitions for turn in close_through(state, EVERYBODY, DAY, "clock")])
-    assert first["standing"].all()
+    assert first["suppressed_by"].to_list() == ["standing"] * 50
+    assert first["published_on"].null_count() == 50
     assert first["orders"].unique().to_list() == ['{"call": "standing"}']
     later = batch_of([Event("d", "new", "usage.data", START + timedelta(days=1), {"bytes": 1})], len(EVENTS))
     step(state, EVERYBODY, later)
     second = stack([turn.transitions for turn in close_through(state, EVERYBODY, DAY + 1, "clock")])
-    assert second.select("subscriber_id", "standing").rows() == [("new", False)]
+    assert second.select("subscriber_id", "suppressed_by").rows() == [("new", None)]
 
 
 def test_resolved_episodes_are_forgotten_after_their_time() -> None:

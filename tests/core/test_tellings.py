@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.core.attributes import TEXTS
 from service.core.calendar import to_day
-from service.core.raising import orders_of
+from service.core.publication import orders_of
 from service.core.record import describe
 from service.core.rules import Rulebook
 from service.core.signals import View, columns

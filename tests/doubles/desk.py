@@ -34,7 +34,7 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
         "kind": "risk",
         "state": "raised",
         "severity": "warning",
-        "standing": False,
+        "suppressed_by": None,
         "raised_on": FIRST_DAY,
         "raised_us": raised_us,
         "changed_us": raised_us,

@@ -40,7 +40,7 @@ def turn_with(counts: Counts, transitions: list[dict[str, object]]) -> Turn:
     )
 
 
-def raised(rule: str, kind: str, orders: str, *, standing: bool = False) -> dict[str, object]:
+def raised(rule: str, kind: str, orders: str, *, suppressed_by: str | None = None) -> dict[str, object]:
     """A raised warning."""
     return {
         "rule": rule,
@@ -48,7 +48,7 @@ def raised(rule: str, kind: str, orders: str, *, standing: bool = False) -> dict
         "severity": "warning",
         "transition": "raised",
         "state": "raised",
-        "standing": standing,
+        "suppressed_by": suppressed_by,
         "orders": orders,
     }
 
@@ -71,7 +71,7 @@ def open_episode(row: int, severity: str, money_minor: int, **other: object) -> 
         "kind": "risk",
         "severity": severity,
         "state": "raised",
-        "standing": False,
+        "suppressed_by": None,
         "money_at_risk_minor": money_minor,
     } | other
 
@@ -85,7 +85,7 @@ def exercise(metrics: Metrics) -> None:
             Counts(counted=100, late=5, repeated=10),
             [
                 raised("drop_data", "risk", '{"call": "ordered", "sms": "no_consent"}'),
-                raised("drop_data", "risk", "{}", standing=True),
+                raised("drop_data", "risk", "{}", suppressed_by="standing"),
             ],
         )
     )

@@ -11,7 +11,7 @@ import pytest
 from service.ports import Message, Record
 from service.shard import Shard, Terms
 from service.shard.breaker import Breaker
-from service.wire.feedback import Acknowledged, acknowledgement
+from service.wire.feedback import Acknowledged, of_warning
 from service.wire.records import Records
 from service.wire.rejects import Fault, Reject
 from tests.doubles.broker import until
@@ -108,7 +108,7 @@ async def test_a_poisoned_feed_is_not_committed_and_the_rest_of_the_shard_lives_
         report = Acknowledged(
             id="a", subscriber_id=WHO[0], warning_id="none", by="m", occurred_at=BEGIN.isoformat()
         )  # fmt: skip
-        stand.feed([acknowledgement(report, TOPICS.feedback, AT)])
+        stand.feed([of_warning(report, TOPICS.feedback, AT)])
         pour(stand, shard)
         await asyncio.wait_for(shard.applied(0), 10)
         assert shard.display.subscriber(WHO[0]) is not None

@@ -14,7 +14,7 @@ import pytest
 from service.core import step as step_module
 from service.core.calendar import to_date, to_day
 from service.wire.decisions import DecisionReader
-from service.wire.feedback import Acknowledged, acknowledgement, feed_closed, instant_text
+from service.wire.feedback import Acknowledged, feed_closed, instant_text, of_warning
 from tests.doubles.stand import BEGIN, GROUP, TOPICS, micros
 from tests.simulation.chance import Chance
 from tests.simulation.checks import Judge
@@ -172,7 +172,7 @@ class History:
                 by="m-07",
                 occurred_at=instant_text(self.clock.now_us()),
             )
-            self.broker.append(acknowledgement(report, TOPICS.feedback, partition))
+            self.broker.append(of_warning(report, TOPICS.feedback, partition))
 
     def _look_up(self) -> None:
         for machine in self.machines:

@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 
 from service.core.calendar import to_day
+from service.core.feedback import apply_feedback
 from service.core.hashing import hash64
 from service.core.state import State, new_state
-from service.core.step import Due, apply_feedback, close, step
+from service.core.step import Due, close, step
 from service.core.turn import Turn
 from service.core.watermark import Watermark
 from service.ports import Message, Record
@@ -125,7 +126,7 @@ class Oracle:
         records = [record for record in self._feedback if self._feedback_at <= record.offset < end]
         decoded = decode_feedback(records, self._terms.intake)
         told = decoded.frame.filter(pl.col("type") != "feed.closed")
-        self._say([apply_feedback(self._state, self._terms.rulebook, told)])
+        self._say([apply_feedback(self._state, told)])
         self._state.feedback_cursor = self._feedback_at = end
         self.expected.feedback_rejected += [reject.record.offset for reject in decoded.rejects]
 

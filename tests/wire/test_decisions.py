@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from service.core.turn import CONTACTS, TRANSITIONS, DayRecord, Turn
-from service.wire.decisions import DecisionError, DecisionReader, Decisions, decision_messages, read_decisions
+from service.core.turn import CONTACTS, TRANSITIONS, DayRecord, Decisions, Turn
+from service.wire.decisions import DecisionError, DecisionReader, decision_messages, read_decisions
 from service.wire.records import Message, Record
 from tests.wire.turns import CONTACT_LISTS, DAYS, LINES, transitions, turn
 

@@ -14,11 +14,11 @@ from service.wire.feedback import (
     FEEDBACK,
     Acknowledged,
     Released,
-    acknowledgement,
     decode_feedback,
     feed_closed,
     instant_text,
-    released,
+    of_warning,
+    to_partition,
 )
 from service.wire.records import Message, Record
 from service.wire.rejects import Fault
@@ -136,9 +136,9 @@ def test_nothing_came() -> None:
 def test_what_we_write_we_can_read_and_the_contract_holds() -> None:
     told = Acknowledged("f-1", "s-1", "e1", "m-1", instant_text(NOON_US + 1))
     written = [
-        acknowledgement(told, "churn.feedback", home_of(b"s-1")),
+        of_warning(told, "churn.feedback", home_of(b"s-1")),
         feed_closed(date(2013, 8, 31), 18, "churn.feedback", 3),
-        released(Released("f-2", "standing", "2013-08-31", "m-1", instant_text(NOON_US)), "churn.feedback", 3),
+        to_partition(Released("f-2", "standing", "2013-08-31", "m-1", instant_text(NOON_US)), "churn.feedback", 3),
     ]
     validator = Draft202012Validator(documents()["feedback.schema.json"])
     for message in written:

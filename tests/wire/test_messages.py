@@ -66,6 +66,7 @@ def test_a_warning_says_all_of_it() -> None:
         "raised_at": "2013-09-01T00:00:00Z",
         "changed_at": "2013-09-01T00:00:00Z",
         "resolved_on": None,
+        "snoozed_until": None,
         "act_by": "2013-09-03",
         "numbers": {"voice_30d": 41, "voice_30d_baseline": 180.5, "voice_30d_drop": 0.773, "market": None},
         "baseline": 180.5,
@@ -99,20 +100,20 @@ def test_the_restricted_are_told_and_never_ordered() -> None:
 
 
 def test_the_standing_are_kept_to_ourselves() -> None:
-    assert sent({"standing": True}) == []
+    assert sent({"suppressed_by": "standing"}) == []
 
 
-@pytest.mark.parametrize("transition", ["acknowledged", "resolved"])
+@pytest.mark.parametrize("transition", ["acknowledged", "reopened", "resolved"])
 def test_what_follows_orders_nothing_again(transition: str) -> None:
     later = {
         "transition": transition,
-        "state": transition,
+        "state": "raised" if transition == "reopened" else transition,
         "changed_us": 1_378_000_000_000_001,
         "acknowledged_by": "m-1",
         "acknowledged_us": 1_378_000_000_000_001,
     }
     (warning,) = sent(later)
-    assert headers(warning)["ce_id"] == f"e1.{transition}"
+    assert headers(warning)["ce_id"] == f"e1.{transition}.1378000000000001", "it may befall a case again"
     assert headers(warning)["ce_time"] == data(warning)["changed_at"] == "2013-09-01T01:46:40.000001Z"
 
 
