@@ -163,6 +163,9 @@ class Book(Protocol):
     def on(self, day: int) -> "Rulebook":
         """The rulebook in force on a day (since 1970)."""
 
+    def named(self, rulebook_hash: str) -> "Rulebook | None":
+        """A rulebook by its hash, None where it is not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
@@ -185,3 +188,7 @@ class Rulebook:
         """A rulebook alone is in force on every day (see Book)."""
         del day
         return self
+
+    def named(self, rulebook_hash: str) -> "Rulebook | None":
+        """It knows no other."""
+        return self if rulebook_hash == self.hash else None

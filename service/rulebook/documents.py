@@ -19,12 +19,13 @@ Steps = tuple[str | int, ...]
 class Document:
     """One file: its path below the rules folder, its content as plain values, and the line of every value.
 
-    `lines` maps the steps to a value (keys and indices from the root) to its line, counted from 1.
+    `lines` maps the steps to a value (keys and indices from the root) to its line, counted from 1; None where the
+    lines are not known.
     """
 
     file: str
     data: object
-    lines: Mapping[Steps, int]
+    lines: Mapping[Steps, int] | None
 
     @property
     def stem(self) -> str:
@@ -33,6 +34,8 @@ class Document:
 
     def problem(self, steps: Steps, message: str) -> Problem:
         """A problem at a value, or at the nearest one around it that has a line."""
+        if self.lines is None:
+            return Problem(self.file, 0, message)
         while steps and steps not in self.lines:
             steps = steps[:-1]
         return Problem(self.file, self.lines.get(steps, 1), message)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -61,9 +61,23 @@ def check(
     return reading.rulebook(), ()
 
 
+def build(
+    contents: Mapping[str, object], catalogue: Mapping[str, pl.DataType], given: Mapping[str, Scalar] = GIVEN
+) -> Rulebook:
+    """The rulebook whose files say this (see Rulebook.contents); problems name no lines, for those are not kept.
+
+    Raises: RulebookError with every problem of every file.
+    """
+    reading = _Reading(catalogue, given)
+    reading.take([Document(file, data, None) for file, data in contents.items()], "the rulebook")
+    if reading.problems:
+        raise RulebookError(reading.problems)
+    return reading.rulebook()
+
+
 @dataclass(slots=True)
 class _Reading:
-    """What has been read of a folder so far."""
+    """What has been read so far."""
 
     catalogue: Mapping[str, pl.DataType]
     params: Mapping[str, Scalar]
@@ -76,17 +90,18 @@ class _Reading:
     holidays: list[Holiday] = field(default_factory=list)
 
     def read(self, folder: Path) -> None:
-        """Read every file, the shared parameters first."""
-        files = list(self._files(folder))
-        for file in sorted(files, key=lambda file: (file != PARAMS_FILE, file)):
-            document = read_document(folder, file)
-            if isinstance(document, Problem):
-                self.problems.append(document)
-            else:
-                self.contents[file] = document.data
-                self._take(document)
+        """Read every file of a folder."""
+        read = [read_document(folder, file) for file in self._files(folder)]
+        self.problems += [one for one in read if isinstance(one, Problem)]
+        self.take([one for one in read if isinstance(one, Document)], str(folder))
+
+    def take(self, documents: Sequence[Document], place: str) -> None:
+        """Build what documents say, the shared parameters first."""
+        for document in sorted(documents, key=lambda one: (one.file != PARAMS_FILE, one.file)):
+            self.contents[document.file] = document.data
+            self._take(document)
         if not self.rules and not self.problems:
-            self.problems.append(Problem(str(folder), 0, "no rules in it; expected <family>/<rule id>.yaml"))
+            self.problems.append(Problem(place, 0, "no rules in it; expected <family>/<rule id>.yaml"))
 
     def rulebook(self) -> Rulebook:
         """The rulebook of a folder without problems. Its hash is of what files say, not of how they are laid out."""
@@ -97,6 +112,7 @@ class _Reading:
             rolls=tuple(self.rolls),
             bands=self.bands,
             holidays=tuple(sorted(self.holidays, key=lambda run: (run.first_day, run.name))),
+            contents=self.contents,
         )
 
     def _files(self, folder: Path) -> Iterator[str]:

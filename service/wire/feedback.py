@@ -32,6 +32,8 @@ FEEDBACK = {
     "occurred_us": pl.Int64(),
     "through": pl.Date(),
     "at_offset": pl.Int64(),
+    "what": pl.String(),
+    "rule": pl.String(),
 }
 
 _MOST_NOTE = 2000
@@ -80,7 +82,21 @@ class FeedClosed(Report, frozen=True, gc=False, tag="feed.closed"):
     occurred_at: Annotated[Instant | None, _told("When it was written")] = None
 
 
-AnyReport = Acknowledged | Contacted | FeedClosed
+class Released(Report, frozen=True, gc=False, tag="warnings.released"):
+    """What was kept back of warnings may be published; no key, sent to each partition."""
+
+    what: Annotated[
+        Literal["standing", "breaker"],
+        _told("What was true on a rulebook's first day, or what was too much for one close"),
+    ]
+    raised_through: Annotated[Date, _told("The last local day of those that are released")]
+    by: Annotated[Id, _told("Who")]
+    occurred_at: Annotated[Instant, _told("When: RFC 3339 with an offset")]
+    rule: Annotated[Id | None, _told("Of this rule only")] = None
+    note: Annotated[Annotated[str, Meta(max_length=_MOST_NOTE)] | None, _told("What they want to say")] = None
+
+
+AnyReport = Acknowledged | Contacted | FeedClosed | Released
 STRUCTS: dict[str, type[Report]] = {str(struct.__struct_config__.tag): struct for struct in Report.__subclasses__()}
 _decode = msgspec.json.Decoder(AnyReport).decode
 _encode = msgspec.json.Encoder().encode
@@ -127,6 +143,11 @@ def feed_closed(through: date, offset: int, topic: str, partition: int) -> Messa
     return Message(topic, partition, None, _encode(report))
 
 
+def released(report: Released, topic: str, partition: int) -> Message:
+    """The message that releases warnings of one partition."""
+    return Message(topic, partition, None, _encode(report))
+
+
 def instant_text(time_us: int) -> str:
     """Microseconds UTC as RFC 3339, as `occurred_at` wants it."""
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
@@ -134,7 +155,7 @@ def instant_text(time_us: int) -> str:
 
 def _read(record: Record, rules: Intake) -> AnyReport:
     report: AnyReport = _decode(unwrap(record))
-    if isinstance(report, FeedClosed):
+    if isinstance(report, FeedClosed | Released):
         return report
     if record.key is None:
         raise UnreadableError(Fault.NO_KEY, "the record has no key")
@@ -156,7 +177,8 @@ def _stranger(record: Record) -> str | None:
 def _frame(reports: Sequence[tuple[Record, AnyReport]], rules: Intake, rejects: dict[int, Reject]) -> pl.DataFrame:
     """Columns of the reports; those with a bad time or date go to `rejects`."""
     times, bad_time = instants([report.occurred_at for _, report in reports])
-    through, bad_date = dates("through", [getattr(report, "through", None) for _, report in reports])
+    last_days = [getattr(report, "through", None) or getattr(report, "raised_through", None) for _, report in reports]
+    through, bad_date = dates("through", last_days)
     stamps = pl.Series([record.timestamp_us for record, _ in reports], dtype=pl.Int64)
     early = ((times > stamps + rules.tolerance_us) & (stamps >= 0)).fill_null(value=False)
     future = f"dated more than {rules.tolerance_us // 1_000_000} s after the broker's time"
@@ -175,7 +197,7 @@ def _frame(reports: Sequence[tuple[Record, AnyReport]], rules: Intake, rejects: 
             record = reports[at][0]
             rejects.setdefault(record.offset, Reject(record, fault, reason))
     texts = {"id": "id", "subscriber_id": "subscriber_id", "episode_id": "warning_id"}
-    texts |= {name: name for name in ("by", "note", "channel", "outcome")}
+    texts |= {name: name for name in ("by", "note", "channel", "outcome", "what", "rule")}
     columns = {
         **{name: [getattr(report, source, None) for _, report in reports] for name, source in texts.items()},
         "offset": [record.offset for record, _ in reports],

@@ -14,6 +14,7 @@ from service.core.events import CHANNELS
 from service.wire import events, feedback
 from service.wire.letters import MARKER
 from service.wire.messages import ORDER_SCHEMA, SOURCE, WARNING_SCHEMA
+from service.wire.rulebooks import VersionValue
 from service.wire.topics import Topics
 from service.wire.warnings import Ordered, Warned
 
@@ -21,6 +22,7 @@ FOLDER = Path(__file__).parent / "contracts"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 EVENTS_SCHEMA = "urn:churn-warning:schema:events:1"
 FEEDBACK_SCHEMA = "urn:churn-warning:schema:feedback:1"
+RULEBOOK_SCHEMA = "urn:churn-warning:schema:rulebook:1"
 
 Document = dict[str, Any]
 
@@ -31,6 +33,7 @@ def documents() -> dict[str, Document]:
         "events.schema.json": events_schema(),
         "feedback.schema.json": _schema(FEEDBACK_SCHEMA, "A record of churn.feedback", feedback.AnyReport),
         "warning.schema.json": _schema(WARNING_SCHEMA, "The data of a warning", Warned),
+        "rulebook.schema.json": _schema(RULEBOOK_SCHEMA, "A record of churn.rulebook", VersionValue),
         "order.schema.json": _schema(ORDER_SCHEMA, "The data of an outbound order", Ordered),
         "asyncapi.json": asyncapi(),
     }
@@ -112,7 +115,9 @@ def _messages() -> Document:
             **_message("A usage event as a structured CloudEvent", "envelope", keyed, None),
             "contentType": enveloped,
         },
-        "report": _message("A report; feed.closed has no key and goes to each partition", "report", keyed, None),
+        "report": _message(
+            "A report; feed.closed and warnings.released have no key and go to each partition", "report", keyed, None
+        ),
         "warning": _message("A transition of a warning, a binary CloudEvent", "warning", keyed, "ce_out"),
         "order": _message("An outbound order, a binary CloudEvent", "order", keyed, "ce_out"),
         "segment": _message("A change of segment", "object", keyed, None),
@@ -121,7 +126,7 @@ def _messages() -> Document:
         "replayed": _message("A marker, no key and no value: that letter was sent back", "any", {}, "replayed"),
         "decision": _message("A value under cursor, day/, episode/ or contact/", "any", {}, None),
         "owner": _message("An owner of a shard", "object", {}, None),
-        "rulebook": _message("A version of the rulebook, keyed by its hash", "any", {}, None),
+        "rulebook": _message("A version of the rulebook, keyed by its hash", "rulebook", {}, None),
     }
 
 
@@ -147,6 +152,7 @@ def _schemas() -> Document:
             "required": ["specversion"],
         },
         "report": _file("feedback.schema.json"),
+        "rulebook": _file("rulebook.schema.json"),
         "warning": _file("warning.schema.json"),
         "order": _file("order.schema.json"),
         "object": {"type": "object"},

@@ -7,7 +7,7 @@ import pytest
 
 from service.core.calendar import to_date
 from service.core.rules import Offer
-from service.rulebook.loading import check, default_folder, load
+from service.rulebook.loading import build, check, default_folder, load
 from service.rulebook.problems import RulebookError
 from tests.rulebook.folders import ON_RULE, RULE, SIGNALS, make_folder
 
@@ -339,3 +339,13 @@ def test_a_date_without_its_dashes_is_told(tmp_path: Path) -> None:
     text = "holidays: [{name: a, first: 20240301, last: 2024-03-02}]"
     (problem,) = problems_of(tmp_path, {"a/b.yaml": RULE, "calendars/x.yaml": text})
     assert problem == "calendars/x.yaml:1: holidays.0.first: expected a date like 2026-02-15, found 20240301"
+
+
+def test_contents_build_the_same_rulebook_and_their_faults_name_files_without_lines(tmp_path: Path) -> None:
+    rulebook = load(make_folder(tmp_path, {"params.yaml": "{calm: 7}", "drops/spend_drop.yaml": RULE}), SIGNALS)
+    assert build(rulebook.contents, SIGNALS).hash == rulebook.hash
+    with pytest.raises(RulebookError) as raised:
+        build(rulebook.contents, {name: dtype for name, dtype in SIGNALS.items() if name != "days_silent"})
+    assert str(raised.value).startswith("drops/spend_drop.yaml: severity.critical: unknown signal days_silent")
+    with pytest.raises(RulebookError, match="no rules in it"):
+        build({}, SIGNALS)

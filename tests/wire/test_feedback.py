@@ -13,10 +13,12 @@ from service.wire.decode import Intake
 from service.wire.feedback import (
     FEEDBACK,
     Acknowledged,
+    Released,
     acknowledgement,
     decode_feedback,
     feed_closed,
     instant_text,
+    released,
 )
 from service.wire.records import Message, Record
 from service.wire.rejects import Fault
@@ -43,6 +45,15 @@ REPORTED = {
     "occurred_at": "2013-08-31T20:00:00+08:00",
 }
 CLOSED = {"id": "f-3", "type": "feed.closed", "through": "2013-08-31", "offset": 18}
+RELEASED = {
+    "id": "f-4",
+    "type": "warnings.released",
+    "what": "breaker",
+    "rule": "silent",
+    "raised_through": "2013-08-30",
+    "by": "m-1",
+    "occurred_at": "2013-08-31T12:00:00Z",
+}
 NOTHING: dict[str, Any] = dict.fromkeys(FEEDBACK)
 
 
@@ -62,7 +73,8 @@ def test_reports_become_rows() -> None:
         record(encoded(ACKNOWLEDGED), offset=4),
         record(encoded(REPORTED), offset=5),
         record(encoded(CLOSED), None, 6),
-        record(encoded({"id": "f-4", "type": "weather"}), offset=7),
+        record(encoded(RELEASED), None, 7),
+        record(encoded({"id": "f-5", "type": "weather"}), offset=8),
     ]
     found = decode_feedback(records, RULES)
     assert found.frame.schema == pl.Schema(FEEDBACK)
@@ -71,6 +83,9 @@ def test_reports_become_rows() -> None:
         NOTHING | who | {"offset": 4, "id": "f-1", "type": "warning.acknowledged", "by": "m-1", "note": "calling"},
         NOTHING | who | {"offset": 5, "id": "f-2", "type": "contact.reported", "channel": "sms", "outcome": "refused"},
         NOTHING | {"offset": 6, "id": "f-3", "type": "feed.closed", "through": date(2013, 8, 31), "at_offset": 18},
+        NOTHING
+        | {"offset": 7, "id": "f-4", "type": "warnings.released", "what": "breaker", "rule": "silent", "by": "m-1"}
+        | {"occurred_us": NOON_US, "through": date(2013, 8, 30)},
     ]
     assert (found.rejects, found.ignored) == ([], Counter({"weather": 1}))
 
@@ -92,6 +107,9 @@ def test_reports_become_rows() -> None:
         (CLOSED | {"through": "soon"}, {"key": None}, Fault.INVALID),
         (CLOSED | {"offset": -1}, {"key": None}, Fault.INVALID),
         (CLOSED | {"offset": 2**63}, {"key": None}, Fault.INVALID),
+        (RELEASED | {"what": "everything"}, {"key": None}, Fault.INVALID),
+        (RELEASED | {"raised_through": "today"}, {"key": None}, Fault.INVALID),
+        (RELEASED | {"rule": None}, {"key": None}, None),
         (REPORTED | {"warning_id": None}, {}, None),
         (CLOSED | {"occurred_at": "2013-08-31T12:00:00Z"}, {"key": None}, None),
     ],
@@ -120,14 +138,16 @@ def test_what_we_write_we_can_read_and_the_contract_holds() -> None:
     written = [
         acknowledgement(told, "churn.feedback", home_of(b"s-1")),
         feed_closed(date(2013, 8, 31), 18, "churn.feedback", 3),
+        released(Released("f-2", "standing", "2013-08-31", "m-1", instant_text(NOON_US)), "churn.feedback", 3),
     ]
     validator = Draft202012Validator(documents()["feedback.schema.json"])
     for message in written:
         validator.validate(json.loads(message.value or b""))
     found = decode_feedback([arrived(message, at) for at, message in enumerate(written)], RULES)
     assert found.rejects == []
-    assert found.frame["occurred_us"].to_list() == [NOON_US + 1, None]
-    assert found.frame["at_offset"].to_list() == [None, 18]
+    assert found.frame["occurred_us"].to_list() == [NOON_US + 1, None, NOON_US]
+    assert found.frame["at_offset"].to_list() == [None, 18, None]
+    assert found.frame["what"].to_list() == [None, None, "standing"]
 
 
 @pytest.mark.parametrize(("through", "expected"), [("2013-09-01", None), ("2013-09-02", Fault.FUTURE)])
