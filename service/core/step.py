@@ -19,7 +19,7 @@ from service.core.events import Batch, Stretch
 from service.core.hashing import hash64
 from service.core.judge import Found, conclude, daily_rules, event_rules, judge_rows
 from service.core.raising import orders_of
-from service.core.rules import Rulebook
+from service.core.rules import Book, Rulebook
 from service.core.segments import assign
 from service.core.state import Aside, State
 from service.core.turn import CONTACTS, LATE, Counts, DayRecord, Turn
@@ -36,33 +36,33 @@ class Due(NamedTuple):
     cause: str
 
 
-def step(state: State, rulebook: Rulebook, batch: Batch, aside: Aside = nullcontext) -> list[Turn]:
+def step(state: State, book: Book, batch: Batch, aside: Aside = nullcontext) -> list[Turn]:
     """Take a batch into the state; returns the turns to publish, in order, each in a transaction of its own."""
     turns: list[Turn] = []
     start = 0
     for at, day, cut in _cuts(state, batch):
         if at > start:
-            turns.append(_apply(state, rulebook, Stretch(batch, start, at), cut, aside))
+            turns.append(_apply(state, book, Stretch(batch, start, at), cut, aside))
             start = at
-        turns += close(state, rulebook, Due(day, cut, "watermark"), aside)
-    turns.append(_apply(state, rulebook, Stretch(batch, start, batch.common.height), batch.end, aside))
+        turns += close(state, book, Due(day, cut, "watermark"), aside)
+    turns.append(_apply(state, book, Stretch(batch, start, batch.common.height), batch.end, aside))
     return turns
 
 
-def close_through(state: State, rulebook: Rulebook, day: int, cause: str, aside: Aside = nullcontext) -> list[Turn]:
+def close_through(state: State, book: Book, day: int, cause: str, aside: Aside = nullcontext) -> list[Turn]:
     """Close every day up to and including `day` at the present cursor: a clock or the end of the input says so."""
     if state.closed_day is None:
         return []
     return [
         turn
         for due in range(state.closed_day + 1, day + 1)
-        for turn in close(state, rulebook, Due(due, state.cursor, cause), aside)
+        for turn in close(state, book, Due(due, state.cursor, cause), aside)
     ]
 
 
-def close(state: State, rulebook: Rulebook, due: Due, aside: Aside = nullcontext) -> list[Turn]:
+def close(state: State, book: Book, due: Due, aside: Aside = nullcontext) -> list[Turn]:
     """Close one day and judge it; the transitions come in slices that each advance the day record."""
-    state.cursor = due.cut
+    state.cursor, rulebook = due.cut, book.on(due.day)
     found, rules = Found(), daily_rules(rulebook)
     for rows in _moved(state, rulebook, due.day, aside):
         with aside():
@@ -70,20 +70,24 @@ def close(state: State, rulebook: Rulebook, due: Due, aside: Aside = nullcontext
     return _told(state, rulebook, found, DayRecord(due.day, due.cut, due.cause, rulebook.hash, 0, 0), aside)
 
 
-def resume(state: State, rulebook: Rulebook) -> list[Turn]:
-    """Go on with a close that was interrupted between two slices: judge again and say what was not said yet."""
+def resume(state: State, book: Book) -> list[Turn]:
+    """Go on with a close that was interrupted between two slices: judge again and say what was not said yet.
+
+    It goes on with the rulebook that it began with, where that is known.
+    """
     record = state.last_close
     if record is None or record.slices_done >= record.slices:
         return []
+    rulebook = book.named(record.rulebook) or book.on(record.day)
     found, rules = Found(), daily_rules(rulebook)
     for rows in _slices_of_rows(state):
         judge_rows(state, rules, state.roster.named(rows), found)
     return _told(state, rulebook, found, record, nullcontext)
 
 
-def close_quietly(state: State, rulebook: Rulebook, day: int, aside: Aside = nullcontext) -> None:
+def close_quietly(state: State, book: Book, day: int, aside: Aside = nullcontext) -> None:
     """Move windows, figures and segments on to the end of `day`, judging no rule."""
-    for _ in _moved(state, rulebook, day, aside):
+    for _ in _moved(state, book.on(day), day, aside):
         with aside():
             pass
 
@@ -125,9 +129,7 @@ def _told(state: State, rulebook: Rulebook, found: Found, record: DayRecord, asi
     return _publish_close(state, transitions, record)
 
 
-def retrace(
-    state: State, rulebook: Rulebook, batch: Batch, cuts: Mapping[int, int], aside: Aside = nullcontext
-) -> None:
+def retrace(state: State, book: Book, batch: Batch, cuts: Mapping[int, int], aside: Aside = nullcontext) -> None:
     """Take records into the state again after a restore: days close at the recorded cuts, nothing is judged or said.
 
     `cuts` maps days to the offsets at which they closed; those at or beyond `batch.end` wait for the next batch, and
@@ -143,16 +145,16 @@ def retrace(
         at = int(np.searchsorted(offsets, cut, side="left"))
         _take_in(state, Stretch(batch, start, at), aside)
         start = max(start, at)
-        close_quietly(state, rulebook, day, aside)
+        close_quietly(state, book, day, aside)
     _take_in(state, Stretch(batch, start, batch.common.height), aside)
     state.cursor = batch.end
 
 
-def retrace_end(state: State, rulebook: Rulebook, cuts: Mapping[int, int], aside: Aside = nullcontext) -> None:
+def retrace_end(state: State, book: Book, cuts: Mapping[int, int], aside: Aside = nullcontext) -> None:
     """Close the days that were cut at the cursor itself, once the tail is in."""
     for day, cut in sorted(cuts.items()):
         if cut <= state.cursor and (state.closed_day is None or day > state.closed_day):
-            close_quietly(state, rulebook, day, aside)
+            close_quietly(state, book, day, aside)
 
 
 def _take_in(state: State, stretch: Stretch, aside: Aside) -> None:
@@ -164,9 +166,10 @@ def _take_in(state: State, stretch: Stretch, aside: Aside) -> None:
         state.windows.lose(day, state.closed_day or 0)
 
 
-def _apply(state: State, rulebook: Rulebook, stretch: Stretch, cursor: int, aside: Aside) -> Turn:
+def _apply(state: State, book: Book, stretch: Stretch, cursor: int, aside: Aside) -> Turn:
     arrivals = admit(state, stretch, aside)
-    transitions = stack(arrive(state, arrivals, event_rules(rulebook), aside))
+    rules = event_rules(book.on((state.closed_day or 0) + 1))
+    transitions = stack(arrive(state, arrivals, rules, aside))
     state.cursor = cursor
     return Turn(
         cursor=cursor,
@@ -245,13 +248,13 @@ def _dealt(frame: pl.DataFrame, record: DayRecord) -> list[pl.DataFrame]:
     return [frame.filter(pl.Series(numbers == number)) for number in range(record.slices)]
 
 
-def apply_feedback(state: State, rulebook: Rulebook, frame: pl.DataFrame) -> Turn:
+def apply_feedback(state: State, book: Book, frame: pl.DataFrame) -> Turn:
     """Take in what people and channels report: acknowledgements and contact results.
 
     `frame` has columns offset, type, subscriber_id, episode_id, by, channel, outcome, occurred_us. Days are not closed
     here: see `close_through`.
     """
-    del rulebook  # feedback is judged by no rule yet
+    del book  # feedback is judged by no rule yet
     acknowledged = frame.filter(pl.col("type") == "warning.acknowledged").unique(
         "episode_id", keep="first", maintain_order=True
     )
