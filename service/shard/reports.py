@@ -8,7 +8,7 @@ import polars as pl
 
 from service.core.calendar import to_day
 from service.core.episodes import empty_transitions
-from service.core.rules import Rulebook
+from service.core.rules import Book
 from service.core.state import State
 from service.core.step import apply_feedback
 from service.core.turn import CONTACTS, LATE, Turn
@@ -30,9 +30,9 @@ class Due:
     bound: int
     closes: int | None  # days since 1970
 
-    def apply(self, state: State, rulebook: Rulebook) -> Turn:
+    def apply(self, state: State, book: Book) -> Turn:
         """Take the reports into the state."""
-        turn = apply_feedback(state, rulebook, self.frame)
+        turn = apply_feedback(state, book, self.frame)
         state.feedback_cursor = self.bound
         return replace(turn, feedback_cursor=self.bound)
 

@@ -119,6 +119,7 @@ def test_every_metric_of_ours_is_shown_somewhere() -> None:
         "churn_consumer_restarts_total",  # only an alert asks
         "churn_next_close_timestamp_seconds",  # only an alert asks
         "churn_partitions",  # only an alert asks
+        "churn_rulebook_refused",  # only an alert asks
         "churn_warnings_standing_total",  # of interest once, on a rulebook's first day
     ]
 
