@@ -4,6 +4,7 @@ Keys are `cursor`, `day/<date>`, `episode/<id>` and `contact/<subscriber>/<chann
 and none forgets it. A contact's value is the list of all contacts kept of that subscriber and channel.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -101,6 +102,14 @@ def read_decisions(records: Sequence[Record]) -> Decisions:
     reader = DecisionReader()
     reader.take(records)
     return reader.decisions()
+
+
+def closed_days(records: Records) -> Iterator[int]:
+    """Days (since 1970) whose records are among these; the rest of what was decided is not looked at."""
+    for key in records.keys:
+        if key is not None and key.startswith(_DAY):
+            with contextlib.suppress(ValueError):
+                yield to_day(date.fromisoformat(key.removeprefix(_DAY).decode()))
 
 
 class DecisionReader:
