@@ -9,6 +9,7 @@ from service.commands.dead_letters import dead_letters
 from service.commands.demo import demo
 from service.commands.past import backtest, bootstrap, windows
 from service.commands.replay import replay
+from service.commands.rulebooks import publish, release, versions
 from service.commands.rules import rules
 from service.commands.run import run
 from service.commands.settings import settings
@@ -50,6 +51,9 @@ app.command()(bootstrap)
 app.command()(windows)
 app.command()(settings)
 rules.command()(backtest)
+rules.command()(publish)
+rules.command()(versions)
+rules.command()(release)
 app.add_typer(rules, name="rules")
 app.add_typer(topics, name="topics")
 app.add_typer(dead_letters, name="dead-letters")

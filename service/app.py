@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+
+import polars as pl
 
 from service.api.app import Options, build_app
 from service.api.peers import PeerQuestions
@@ -20,6 +22,7 @@ from service.core.calendar import month_number
 from service.core.events import FIELDS
 from service.core.rules import Rulebook
 from service.core.signals import Terms as SignalTerms
+from service.core.signals import catalogue
 from service.core.state import Config
 from service.kafka.consumer import KafkaIntake
 from service.kafka.group import machines
@@ -30,8 +33,10 @@ from service.kafka.tail import KafkaAlertTail
 from service.kafka.topics import check_topics
 from service.metrics import Metrics
 from service.peers import Directory, Peers, advertised, is_of_this_machine_only, url_of
-from service.rulebook.mapping import Mapping, expand_values
-from service.rulebook.problems import suggest
+from service.rulebook.loading import build
+from service.rulebook.mapping import Mapping as UsageMapping
+from service.rulebook.mapping import expand_values
+from service.rulebook.problems import Problem, RulebookError, suggest
 from service.settings import HttpSettings, Settings, SettingsError
 from service.shard import Terms, World
 from service.store.copies import Copies
@@ -40,7 +45,8 @@ from service.store.store import Store
 from service.wire.decode import Intake
 from service.wire.rejects import Fault
 from service.wire.topics import Topics, TopicSpec
-from service.worker import Elsewhere, Summary, Worker, nowhere
+from service.worker import Elsewhere, Rulebooks, Summary, Worker, nowhere
+from service.worker.rulebooks import Build
 
 _LOG = logging.getLogger(__name__)
 _COLLECT_AFTER = 200_000  # objects that a cycle may be among; Python's own default is 700
@@ -60,7 +66,7 @@ class Given:
 
     settings: Settings
     rulebook: Rulebook
-    mapping: Mapping | None = None
+    mapping: UsageMapping | None = None
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -131,12 +137,37 @@ def terms_of(settings: Settings) -> SignalTerms:
     return SignalTerms(time.windows_days, time.year_on_year, _photo_month(settings))
 
 
+def domains(settings: Settings) -> dict[str, pl.DataType]:
+    """What rules may name under these settings: each signal's type, with its closed set where it has one."""
+    return {name: signal.domain for name, signal in catalogue(terms_of(settings)).items()}
+
+
+def given_params(settings: Settings) -> dict[str, str]:
+    """What sentences may name that only the settings know."""
+    return {"currency": settings.money.currency}
+
+
+def builder_of(settings: Settings) -> Build:
+    """How a published rulebook is built here from what its files say."""
+    signals, given = domains(settings), given_params(settings)
+
+    def built(files: Mapping[str, object]) -> Rulebook:
+        rulebook = build(files, signals, given)
+        try:
+            _check_keeping(settings, rulebook)
+        except SettingsError as error:
+            raise RulebookError([Problem("settings", 0, str(error))]) from error
+        return rulebook
+
+    return built
+
+
 def _photo_month(settings: Settings) -> int | None:
     month = settings.time.photo_month
     return month_number(month) if month else None
 
 
-def intake_of(settings: Settings, mapping: Mapping | None) -> Intake:
+def intake_of(settings: Settings, mapping: UsageMapping | None) -> Intake:
     """What a usage record has to meet."""
     return Intake(
         partitions=settings.topics.partitions,
@@ -172,24 +203,24 @@ async def running(given: Given) -> AsyncIterator[Running]:
     Raises: BrokerMissing, UnfitError, SettingsError, Lost.
     """
     settings = given.settings
-    topics = Topics(settings.topics.prefix)
-    terms = _terms(given, topics)
+    topics, metrics = Topics(settings.topics.prefix), Metrics(version("churn-warning"), settings.time.clock)
+    log, sender = KafkaLog(settings.kafka), KafkaSender(settings.kafka)
+    rulebooks = Rulebooks(log, topics.rulebook, given.rulebook, builder_of(settings), metrics)
+    terms = _terms(given, topics, rulebooks)
     collect_seldom()
     _try_writing(settings.snapshots.folder)
     if problems := await check_topics(settings.kafka, specs_of(settings)):
         raise UnfitError("\n".join(problems))
-    metrics = Metrics(version("churn-warning"), settings.time.clock)
     metrics.partitions_known(settings.topics.partitions)
-    metrics.rulebook_loaded(given.rulebook.hash, given.rulebook.rules)
     metrics.reasons_known(Fault)
     summary = Summary(metrics)
     async with contextlib.AsyncExitStack() as stack:
-        log, sender = KafkaLog(settings.kafka), KafkaSender(settings.kafka)
         for client in (log, sender):
             stack.push_async_callback(client.stop)
             await client.start()
+        await rulebooks.catch_up()
         world = World(log, _publishers(settings, topics), store_of(settings), given.clock, summary)
-        intake = KafkaIntake(settings.kafka, [topics.usage, topics.feedback], given.rulebook.hash)
+        intake = KafkaIntake(settings.kafka, [topics.usage, topics.feedback], rulebooks.newest_hash)
         directory = Directory(log, sender, topics.directory)
         worker = Worker(world, terms, intake, sender, _elsewhere(given, directory, stack))
         server = _server(given, worker, topics, metrics)
@@ -199,7 +230,11 @@ async def running(given: Given) -> AsyncIterator[Running]:
         stack.push_async_callback(_stop, worker, task, server)
         service = Running(tuple(url_of(*one) for one in addresses), summary, worker, task)
         own = advertised(settings.http, *addresses[-1])
-        for beside in (_look_around(settings, service, own), directory.run(own, worker.running)):
+        for beside in (
+            _look_around(settings, service, own),
+            directory.run(own, worker.running),
+            rulebooks.run(worker.shelf.open_days),
+        ):
             stack.callback(asyncio.create_task(beside).cancel)
         yield service
 
@@ -290,10 +325,10 @@ def _publishers(settings: Settings, topics: Topics) -> Callable[[int], KafkaPubl
     return publisher
 
 
-def _terms(given: Given, topics: Topics) -> Terms:
+def _terms(given: Given, topics: Topics, rulebooks: Rulebooks) -> Terms:
     settings = given.settings
     return Terms(
-        rulebook=given.rulebook,
+        rulebook=rulebooks,
         intake=intake_of(settings, given.mapping),
         config=config_of(settings, given.rulebook),
         topics=topics,
@@ -325,4 +360,4 @@ def _server(given: Given, worker: Worker, topics: Topics, metrics: Metrics) -> H
         peers=None if token is None else PeerQuestions(worker.shelf, token.get_secret_value()),
     )
     tail = KafkaAlertTail(settings.kafka, topics.warnings)
-    return HttpServer(build_app(worker.desk, tail, given.rulebook, metrics, options))
+    return HttpServer(build_app(worker.desk, tail, metrics, options))

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
 
 import polars as pl
 
 from service.core.frames import Piece, StoredPiece
+from service.core.rules import Rulebook
 from service.wire.records import Message, Record, Records
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "Desk",
     "Ends",
     "Fenced",
+    "InForce",
     "Log",
     "Lost",
     "Message",
@@ -25,6 +28,7 @@ __all__ = [
     "Record",
     "Records",
     "Refused",
+    "RefusedRulebook",
     "Snapshot",
     "SnapshotStore",
     "StoredPiece",
@@ -158,6 +162,27 @@ class NotReady(Exception):  # noqa: N818 - an honest answer, not a fault
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedRulebook:
+    """A published rulebook that cannot be used here, and all that is wrong with it."""
+
+    hash: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The rulebook that judges the open day, since when (None: nothing was published for so early a day).
+
+    `following` is the hash of the next one, and its day; `refused` would judge, or come to, could they be used.
+    """
+
+    rulebook: Rulebook
+    effective_on: date | None = None
+    following: tuple[str, date] | None = None
+    refused: tuple[RefusedRulebook, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WarningQuery:
     """A filter over open and past warnings; None means any. Newest first by (raised_us, episode_id)."""
 
@@ -207,6 +232,9 @@ class Desk(Protocol):
 
     async def acknowledge(self, episode_id: str, by: str, note: str | None, wait_s: float) -> bool:
         """Write the acknowledgement to churn.feedback; True when its shard has applied it within `wait_s`."""
+
+    def in_force(self) -> InForce:
+        """The rulebook that judges now."""
 
     def readiness(self) -> Mapping[str, Any]:
         """`{"ready": bool, "live": bool, "broker": bool, "shards": {partition: state}, "reason": str | None}`."""

@@ -139,11 +139,11 @@ def test_warnings_and_orders_are_counted_once_and_standing_ones_apart(metrics: M
 
 
 def test_a_rulebooks_rules_start_at_zero_so_that_a_first_warning_is_an_increase(metrics: Metrics) -> None:
-    metrics.rulebook_loaded("aaaa", [NamedRule("drop_data", "risk")])
+    metrics.rulebooks_judge(["aaaa"], [NamedRule("drop_data", "risk")])
     labels = {"rule": "drop_data", "kind": "risk", "severity": "critical"}
     assert value(metrics, "churn_warnings_total", **labels, transition="raised") == 0
     assert value(metrics, "churn_open_warnings", **labels) == 0
-    metrics.rulebook_loaded("bbbb", [])
+    metrics.rulebooks_judge(["bbbb"], [])
     assert samples(metrics, "churn_rulebook_info") == [({"hash": "bbbb"}, 1)]
 
 

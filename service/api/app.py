@@ -22,7 +22,6 @@ from service.api.traffic import Traffic
 from service.api.views import Presenter
 from service.api.warnings import Warnings
 from service.clock import Clock, SystemClock
-from service.core.rules import Rulebook
 from service.metrics import Metrics
 from service.ports import AlertTail, Desk
 
@@ -48,12 +47,10 @@ class Options:
     peers: PeerQuestions | None = None  # what other replicas may ask
 
 
-def build_app(
-    desk: Desk, tail: AlertTail, rulebook: Rulebook, metrics: Metrics, options: Options | None = None
-) -> FastAPI:
+def build_app(desk: Desk, tail: AlertTail, metrics: Metrics, options: Options | None = None) -> FastAPI:
     """The application. Its feed of live warnings runs from the lifespan's start to its end; see `feed_of`."""
     options = options or Options()
-    presenter = Presenter(rulebook)
+    presenter = Presenter(lambda: desk.in_force().rulebook)
     feed = Feed(tail, presenter.alert, options.clock, options.limits)
     admission = Admission(feed, metrics, options.most_streams, options.stream_wait_s)
     app = FastAPI(
@@ -70,7 +67,7 @@ def build_app(
         Subscribers(desk, presenter).routes(),
         Stream(desk, presenter, feed, admission).routes(),
         Warnings(desk, presenter, options.acknowledge_wait_s).routes(),
-        Rules(desk, rulebook).routes(),
+        Rules(desk).routes(),
         Health(desk, metrics).routes(),
         page_routes({"currency": options.currency, "minor_digits": str(options.minor_digits), "zone": options.zone}),
     ):

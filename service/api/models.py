@@ -333,10 +333,27 @@ class ListView(Answer):
     title: Text
 
 
+class NextRulebook(Answer):
+    """A rulebook that was published and takes effect later."""
+
+    hash: str
+    effective_on: date = Field(description="The first day that it judges")
+
+
+class RefusedView(Answer):
+    """A published rulebook that cannot be used here: the one before goes on."""
+
+    hash: str
+    problems: tuple[str, ...] = Field(description="All that is wrong with it, by file")
+
+
 class RuleList(Answer):
     """The rulebook in force."""
 
     rulebook: str = Field(description="Hash that names this version")
+    effective_on: date | None = Field(description="The first day that it judged; null: that of the rules folder")
+    next: NextRulebook | None
+    refused: tuple[RefusedView, ...]
     rules: tuple[RuleView, ...]
     lists: tuple[ListView, ...]
     complete: bool

@@ -6,19 +6,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from service.api.models import ListView, Roll, RuleList, RuleView, Severity
+from service.api.models import ListView, NextRulebook, RefusedView, Roll, RuleList, RuleView, Severity
 from service.api.problems import ProblemError, problems
 from service.api.views import offer
-from service.core.rules import SEVERITIES, Rule, Rulebook
+from service.core.rules import SEVERITIES, Rule
 from service.ports import Desk
 
 
 class Rules:
     """`GET /v1/rules` and `GET /v1/lists/{list_id}`."""
 
-    def __init__(self, desk: Desk, rulebook: Rulebook) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._rulebook = rulebook
 
     def routes(self) -> APIRouter:
         """The endpoints."""
@@ -34,16 +33,23 @@ class Rules:
         return router
 
     def rules(self) -> RuleList:
-        """Every rule with its expressions as written, and the open warnings of each by severity."""
+        """Every rule with its expressions as written, and the open warnings of each by severity.
+
+        Under `refused` stands what was published to judge, now or later, and cannot be used here.
+        """
         counted, missing = self._desk.open_counts()
+        now = self._desk.in_force()
         counts = {(rule, severity): count for rule, severity, count in counted.rows()}
         return RuleList(
-            rulebook=self._rulebook.hash,
+            rulebook=now.rulebook.hash,
+            effective_on=now.effective_on,
+            next=None if now.following is None else NextRulebook(hash=now.following[0], effective_on=now.following[1]),
+            refused=tuple(RefusedView(hash=one.hash, problems=one.problems) for one in now.refused),
             rules=tuple(
                 _show(rule, {level: counts.get((rule.id, level), 0) for level in SEVERITIES})  # type: ignore[misc]  # SEVERITIES are the literals
-                for rule in self._rulebook.rules
+                for rule in now.rulebook.rules
             ),
-            lists=tuple(ListView(id=roll.id, title=dict(roll.title)) for roll in self._rulebook.rolls),
+            lists=tuple(ListView(id=roll.id, title=dict(roll.title)) for roll in now.rulebook.rolls),
             complete=not missing,
             missing_partitions=tuple(sorted(missing)),
         )
@@ -58,7 +64,7 @@ class Rules:
         if found is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "No list has this id; /v1/rules names them all.")
         frame, missing = found
-        titles = {roll.id: dict(roll.title) for roll in self._rulebook.rolls}
+        titles = {roll.id: dict(roll.title) for roll in self._desk.in_force().rulebook.rolls}
         return Roll(
             id=list_id,
             title=titles.get(list_id, {}),

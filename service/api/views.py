@@ -1,7 +1,7 @@
 """How the core's rows are shown: a line of an episode becomes a warning, with what its rule says of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -24,15 +24,25 @@ _AS_THEY_ARE = (
 
 
 class Presenter:
-    """Shows rows in the words of one rulebook; a rule that it no longer has leaves its words out."""
+    """Shows rows in the words of the rulebook in force; a rule that it no longer has leaves its words out."""
 
-    def __init__(self, rulebook: Rulebook) -> None:
-        self._rules: Mapping[str, Rule] = {rule.id: rule for rule in rulebook.rules}
+    def __init__(self, in_force: Callable[[], Rulebook]) -> None:
+        self._in_force = in_force
+        self._last: tuple[Rulebook | None, Mapping[str, Rule]] = (None, {})
+
+    @property
+    def _rules(self) -> Mapping[str, Rule]:
+        """The rules in force by id; kept while it is the same rulebook."""
+        rulebook, (last, rules) = self._in_force(), self._last
+        if rulebook is not last:
+            rules = {rule.id: rule for rule in rulebook.rules}
+            self._last = (rulebook, rules)
+        return rules
 
     def require_rule(self, rule: str | None) -> None:
         """That the rulebook has a rule, where one is named. Raises: ProblemError naming the nearest."""
-        if rule is not None and rule not in self._rules:
-            near = suggest(rule, self._rules) or "; /v1/rules lists them"
+        if rule is not None and rule not in (rules := self._rules):
+            near = suggest(rule, rules) or "; /v1/rules lists them"
             raise ProblemError(
                 HTTPStatus.UNPROCESSABLE_ENTITY, f"The request cannot be read: rule: no rule has this name{near}"
             )

@@ -5,13 +5,11 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-import polars as pl
 import typer
 
-from service.app import terms_of
+from service.app import domains, given_params
 from service.commands.console import fail
 from service.core.rules import Rulebook
-from service.core.signals import catalogue
 from service.rulebook.loading import load
 from service.rulebook.mapping_form import Mapping
 from service.rulebook.mapping_source import load_mapping
@@ -40,16 +38,6 @@ def read_rulebook(settings: Settings) -> Rulebook:
         return load(folder, domains(settings), given_params(settings))
     except RulebookError as error:
         fail(str(error))
-
-
-def domains(settings: Settings) -> dict[str, pl.DataType]:
-    """What rules may name under these settings: each signal's type, with its closed set where it has one."""
-    return {name: signal.domain for name, signal in catalogue(terms_of(settings)).items()}
-
-
-def given_params(settings: Settings) -> dict[str, str]:
-    """What sentences may name that only the settings know."""
-    return {"currency": settings.money.currency}
 
 
 def read_mapping(settings: Settings, name: str | None) -> Mapping | None:

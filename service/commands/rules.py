@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from service.app import domains, given_params
 from service.city.profile import ProfileError, load_profile
 from service.commands.console import NO, fail, finish
-from service.commands.context import domains, given_params, read_settings
+from service.commands.context import read_settings
 from service.rulebook.loading import check as check_rules
 from service.rulebook.mapping_source import load_mapping, mapping_names
 from service.rulebook.problems import Problem, RulebookError

@@ -8,7 +8,7 @@ from service.core.rules import Book, Rule, Rulebook
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """That a rulebook judges from a day on (since 1970). `number` counts publications; of a day the last counts."""
+    """That a rulebook is to judge from a day on (since 1970). `number` counts them; of a day the last counts."""
 
     hash: str
     effective_on: int

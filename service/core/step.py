@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from service.core.arrival import admit, arrive
+from service.core.books import fresh_rules
 from service.core.closing import Close, Concluded, conclude
 from service.core.cohorts import Cohorts, compare
 from service.core.episodes import stack
@@ -22,7 +23,7 @@ from service.core.feed import volumes_of
 from service.core.hashing import hash64
 from service.core.judge import Found, judge_rows
 from service.core.publication import orders_of
-from service.core.rules import Rulebook
+from service.core.rules import Book, Rulebook
 from service.core.segments import assign
 from service.core.state import Aside, State
 from service.core.turn import LATE, DayRecord, Turn
@@ -39,34 +40,34 @@ class Due(NamedTuple):
     cause: str
 
 
-def step(state: State, rulebook: Rulebook, batch: Batch, aside: Aside = nullcontext) -> list[Turn]:
+def step(state: State, book: Book, batch: Batch, aside: Aside = nullcontext) -> list[Turn]:
     """Take a batch into the state; returns the turns to publish, in order, each in a transaction of its own."""
     turns: list[Turn] = []
     start = 0
     for at, day, cut in _cuts(state, batch):
         if at > start:
-            turns.append(_apply(state, rulebook, Stretch(batch, start, at), cut, aside))
+            turns.append(_apply(state, book, Stretch(batch, start, at), cut, aside))
             start = at
-        turns += close(state, rulebook, Due(day, cut, "watermark"), aside)
-    turns.append(_apply(state, rulebook, Stretch(batch, start, batch.common.height), batch.end, aside))
+        turns += close(state, book, Due(day, cut, "watermark"), aside)
+    turns.append(_apply(state, book, Stretch(batch, start, batch.common.height), batch.end, aside))
     return turns
 
 
-def close_through(state: State, rulebook: Rulebook, day: int, cause: str, aside: Aside = nullcontext) -> list[Turn]:
+def close_through(state: State, book: Book, day: int, cause: str, aside: Aside = nullcontext) -> list[Turn]:
     """Close every day up to and including `day` at the present cursor: a clock or the end of the input says so."""
     if state.closed_day is None:
         return []
     return [
         turn
         for due in range(state.closed_day + 1, day + 1)
-        for turn in close(state, rulebook, Due(due, state.cursor, cause), aside)
+        for turn in close(state, book, Due(due, state.cursor, cause), aside)
     ]
 
 
-def close(state: State, rulebook: Rulebook, due: Due, aside: Aside = nullcontext) -> list[Turn]:
+def close(state: State, book: Book, due: Due, aside: Aside = nullcontext) -> list[Turn]:
     """Close one day and judge it; the transitions come in slices that each advance the day record."""
-    state.cursor = due.cut
-    close_quietly(state, rulebook, due.day, aside)
+    state.cursor, rulebook = due.cut, book.on(due.day)
+    close_quietly(state, book, due.day, aside)
     record = DayRecord(
         due.day,
         due.cut,
@@ -77,19 +78,23 @@ def close(state: State, rulebook: Rulebook, due: Due, aside: Aside = nullcontext
         feed=tuple(sorted(state.feed.withheld.get(due.day, ()))),
         cohorts=state.cohorts.table,
     )
-    return _judged(state, rulebook, record, aside)
+    return _judged(state, rulebook, book, record, aside)
 
 
-def resume(state: State, rulebook: Rulebook) -> list[Turn]:
-    """Go on with a close that was interrupted between two slices: judge again and say what was not said yet."""
+def resume(state: State, book: Book) -> list[Turn]:
+    """Go on with a close that was interrupted between two slices: judge again and say what was not said yet.
+
+    It goes on with the rulebook that it began with, where that is known.
+    """
     record = state.last_close
     if record is None or record.slices_done >= record.slices:
         return []
-    return _judged(state, rulebook, record, nullcontext)
+    return _judged(state, book.named(record.rulebook) or book.on(record.day), book, record, nullcontext)
 
 
-def close_quietly(state: State, rulebook: Rulebook, day: int, aside: Aside = nullcontext) -> None:
+def close_quietly(state: State, book: Book, day: int, aside: Aside = nullcontext) -> None:
     """Move windows, figures and segments on to the end of `day`, judging no rule."""
+    rulebook = book.on(day)
     _move(state, day, aside)
     with aside():
         if state.config.feed_gate:
@@ -131,14 +136,14 @@ def _slices_of_rows(state: State) -> Iterator[np.ndarray]:
         yield np.arange(first, min(first + SLICE_ROWS, count), dtype=np.int32)
 
 
-def _judged(state: State, rulebook: Rulebook, record: DayRecord, aside: Aside) -> list[Turn]:
+def _judged(state: State, rulebook: Rulebook, book: Book, record: DayRecord, aside: Aside) -> list[Turn]:
     """What is to be said of a day that has closed, from the slice on that comes next."""
     found, is_new = Found(), not record.slices
     for rows in _slices_of_rows(state):
         with aside():
             judge_rows(state, rulebook, state.roster.named(rows), found)
     ended_us = state.due_us(record.day) - state.config.grace_us
-    fresh: frozenset[str] | None = frozenset() if state.judged else None
+    fresh = fresh_rules(book.on(record.day - 1), rulebook) if state.judged else None
     with aside():
         closing = Close(record.day, ended_us, record.cut, fresh, None if is_new else record.held)
         said = conclude(state, rulebook, found, closing)
@@ -147,9 +152,7 @@ def _judged(state: State, rulebook: Rulebook, record: DayRecord, aside: Aside) -
     return _publish_close(state, said, record)
 
 
-def retrace(
-    state: State, rulebook: Rulebook, batch: Batch, cuts: Mapping[int, int], aside: Aside = nullcontext
-) -> None:
+def retrace(state: State, book: Book, batch: Batch, cuts: Mapping[int, int], aside: Aside = nullcontext) -> None:
     """Take records into the state again after a restore: days close at the recorded cuts, nothing is judged or said.
 
     `cuts` maps days to the offsets at which they closed; those at or beyond `batch.end` wait for the next batch, and
@@ -165,16 +168,16 @@ def retrace(
         at = int(np.searchsorted(offsets, cut, side="left"))
         _take_in(state, Stretch(batch, start, at), aside)
         start = max(start, at)
-        close_quietly(state, rulebook, day, aside)
+        close_quietly(state, book, day, aside)
     _take_in(state, Stretch(batch, start, batch.common.height), aside)
     state.cursor = batch.end
 
 
-def retrace_end(state: State, rulebook: Rulebook, cuts: Mapping[int, int], aside: Aside = nullcontext) -> None:
+def retrace_end(state: State, book: Book, cuts: Mapping[int, int], aside: Aside = nullcontext) -> None:
     """Close the days that were cut at the cursor itself, once the tail is in."""
     for day, cut in sorted(cuts.items()):
         if cut <= state.cursor and (state.closed_day is None or day > state.closed_day):
-            close_quietly(state, rulebook, day, aside)
+            close_quietly(state, book, day, aside)
 
 
 def _take_in(state: State, stretch: Stretch, aside: Aside) -> None:
@@ -186,9 +189,9 @@ def _take_in(state: State, stretch: Stretch, aside: Aside) -> None:
         state.windows.lose(day, state.closed_day or 0)
 
 
-def _apply(state: State, rulebook: Rulebook, stretch: Stretch, cursor: int, aside: Aside) -> Turn:
+def _apply(state: State, book: Book, stretch: Stretch, cursor: int, aside: Aside) -> Turn:
     arrivals = admit(state, stretch, aside)
-    transitions = stack(arrive(state, arrivals, rulebook, aside))
+    transitions = stack(arrive(state, arrivals, book.on((state.closed_day or 0) + 1), aside))
     state.cursor = cursor
     return Turn(
         cursor=cursor,

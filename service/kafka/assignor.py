@@ -1,7 +1,7 @@
 """Sharing partitions out among the group's members: all topics of a partition to one of them, and where it was."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -65,13 +65,13 @@ class ShardAssignor:
 
     name = "churn-shards"
 
-    def __init__(self, rulebook: str = "") -> None:
+    def __init__(self, rulebook: Callable[[], str] = str) -> None:
         self._rulebook = rulebook
         self._claim = NOTHING
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """What we tell the leader when we join."""
-        told = _Told(self._claim.round, sorted(self._claim.partitions), self._rulebook)
+        told = _Told(self._claim.round, sorted(self._claim.partitions), self._rulebook())
         return ConsumerProtocolMemberMetadata(_VERSION, sorted(topics), msgspec.msgpack.encode(told))
 
     def assign(
@@ -99,9 +99,9 @@ class ShardAssignor:
         if len(given.rulebooks) > 1:
             _LOG.warning(
                 "the group's members judge by different rulebooks (%s), this one by %s: what is warned of depends on "
-                "who owns a shard; give all of them the same rules folder",
+                "who owns a shard; give all of them the same rules folder, or publish one (rules publish)",
                 ", ".join(given.rulebooks),
-                self._rulebook,
+                self._rulebook(),
             )
 
 

@@ -6,7 +6,7 @@ It commits nothing: offsets are committed with the outputs, by each shard's publ
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -30,9 +30,9 @@ _POLL_AT_LEAST_MS = 24 * 3_600_000
 
 
 class KafkaIntake:
-    """See worker.Intake. `topics` have the same number of partitions; `rulebook` is the hash of ours, for others."""
+    """See worker.Intake. `topics` have the same number of partitions; `rulebook` gives the hash of ours, for others."""
 
-    def __init__(self, settings: KafkaSettings, topics: Sequence[str], rulebook: str = "") -> None:
+    def __init__(self, settings: KafkaSettings, topics: Sequence[str], rulebook: Callable[[], str] = str) -> None:
         self._settings = settings
         self._topics = tuple(topics)
         self._assignor = ShardAssignor(rulebook)

@@ -74,7 +74,8 @@ CATALOGUE = (
     _counter("http_requests", "HTTP requests by route template, never by path.", "route", "method", "status"),
     _timing("http_request", "Time until an HTTP answer begins.", "route", "method"),
     _gauge("stream_clients", "Clients connected to the live stream of warnings."),
-    _gauge("rulebook_info", "One for the rulebook that judges here.", "hash"),
+    _gauge("rulebook_info", "One for each rulebook that judges here.", "hash"),
+    _gauge("rulebook_refused", "Published rulebooks, in force or to come, that cannot be used here."),
     _gauge("build_info", "One, with the versions that run.", "version", "python"),
     _gauge("clock_info", "One, with the clock that closes days: log or wall.", "clock"),
 )  # fmt: skip

@@ -192,10 +192,14 @@ class Metrics:
         """The group was joined anew, for shards were fed nothing."""
         self._count("consumer_restarts", 1)
 
-    def rulebook_loaded(self, rulebook_hash: str, rules: Iterable[Judged]) -> None:
-        """Another rulebook judges; its rules' counters start at zero, so that a first warning is an increase."""
+    def rulebooks_judge(self, hashes: Iterable[str], rules: Iterable[Judged]) -> None:
+        """Which rulebooks judge here, one as a rule.
+
+        Counters of `rules`, of those and of rulebooks to come, start at zero, so that a first warning is an increase.
+        """
         self._gauges["churn_rulebook_info"].clear()
-        self._set("rulebook_info", 1, rulebook_hash)
+        for rulebook_hash in hashes:
+            self._set("rulebook_info", 1, rulebook_hash)
         for rule in rules:
             for severity in _SEVERITIES:
                 self._sums["open_warnings"].expect((rule.id, rule.kind, severity))
@@ -203,6 +207,10 @@ class Metrics:
                     self._count("warnings", 0, rule.id, rule.kind, severity, transition)
         for severity in _SEVERITIES:
             self._sums["money_at_risk_minor"].expect((severity,))
+
+    def rulebooks_refused(self, count: int) -> None:
+        """So many published rulebooks, which are to judge or will be, cannot be used here."""
+        self._set("rulebook_refused", count)
 
     def request_served(self, route: str | None, method: str, status: int, seconds: float) -> None:
         """An HTTP answer began after so long. `route` is the template, /v1/subscribers/{id}; None: no route took it."""

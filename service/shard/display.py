@@ -15,7 +15,7 @@ import polars as pl
 from service.core.episodes import OPEN
 from service.core.raising import evaluate
 from service.core.record import describe, is_at_hand
-from service.core.rules import Roll, Rulebook
+from service.core.rules import Book, Roll
 from service.core.signals import View, columns
 from service.core.state import Aside, State
 from service.core.turn import TRANSITIONS
@@ -29,9 +29,9 @@ _FILTERS = ("rule", "severity", "market", "area", "manager")
 class Display:
     """The window of one shard; empty until the shard runs and again when it stops."""
 
-    def __init__(self, partition: int, rulebook: Rulebook) -> None:
+    def __init__(self, partition: int, book: Book) -> None:
         self.partition = partition
-        self._rulebook = rulebook
+        self._book = book
         self._lock = threading.Lock()
         # Who waits for the lock waits in line: a step that lets readers in for a moment really does.
         self._line = threading.Lock()
@@ -86,6 +86,12 @@ class Display:
         shown = self._shown
         return None if shown is None else shown[2]
 
+    @property
+    def open_day(self) -> int | None:
+        """The day (since 1970) that is open, or None while nothing is shown or no day has begun."""
+        closed_day = None if (shown := self._shown) is None else shown[0].closed_day
+        return None if closed_day is None else closed_day + 1
+
     def subscriber(self, subscriber_id: str, *, at_once: bool = False) -> dict[str, Any] | None:
         """The front office's record, or None where nobody of that id is known here. Raises: Busy."""
         with self._held(at_once=at_once):
@@ -94,7 +100,8 @@ class Display:
             state, episodes, _ = shown
             if at_once and not is_at_hand(state):
                 raise Busy
-            record = describe(state, self._rulebook, subscriber_id, episodes)
+            rulebook = self._book.on((state.closed_day or 0) + 1)
+            record = describe(state, rulebook, subscriber_id, episodes)
         if record is not None:
             record["as_of"]["partition"] = self.partition
         return record

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import polars as pl
 
 from service.clock import Clock
+from service.core.books import AsRecorded
 from service.core.events import COMMON, Batch
 from service.core.frames import from_frames, recall
 from service.core.state import Aside, State, new_state
@@ -118,13 +119,14 @@ async def _follow_tail(
 ) -> None:
     (partition, world, terms), (aside, way) = given, beside
     cuts = {day: record.cut for day, record in decided.days.items()}
+    book = AsRecorded(terms.rulebook, {day: record.rulebook for day, record in decided.days.items()})
     if state.cursor < decided.cursor:
         tail = world.log.read(terms.topics.usage, partition, state.cursor, decided.cursor)
         async with contextlib.aclosing(tail) as reading:
             async for records in reading:
                 batch = (await asyncio.to_thread(decode, records, terms.intake)).batch
-                await asyncio.to_thread(retrace, state, terms.rulebook, batch, cuts, aside)
+                await asyncio.to_thread(retrace, state, book, batch, cuts, aside)
                 way.at = state.cursor
     rest = Batch(pl.DataFrame(schema=COMMON), {}, max(decided.cursor, state.cursor))
-    await asyncio.to_thread(retrace, state, terms.rulebook, rest, cuts, aside)
-    await asyncio.to_thread(retrace_end, state, terms.rulebook, cuts, aside)
+    await asyncio.to_thread(retrace, state, book, rest, cuts, aside)
+    await asyncio.to_thread(retrace_end, state, book, cuts, aside)

@@ -86,7 +86,7 @@ class Snapshots:
             said = {
                 "taken_us": taken_us,
                 "writer_epoch": self._epoch,
-                "rulebook": self._terms.rulebook.hash,
+                "rulebook": self._terms.rulebook.on(state.closed_day or 0).hash,
             }
             manifest = meta(state) | said
             pieces = pieces_of(state)

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import polars as pl
 
 from service.clock import Clock
-from service.core.rules import Rulebook
+from service.core.rules import Book
 from service.core.state import Config, State
 from service.core.turn import Turn
 from service.ports import Log, Publisher, SnapshotStore
@@ -115,7 +115,7 @@ class World:
 class Terms:
     """What is the same for all shards as long as the process lives."""
 
-    rulebook: Rulebook
+    rulebook: Book
     intake: Intake
     config: Config = field(default_factory=Config)
     topics: Topics = field(default_factory=Topics)

@@ -5,6 +5,7 @@ last value of a key counts, and none forgets it. A contact's value is the list o
 and channel.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from operator import attrgetter
@@ -103,6 +104,14 @@ def read_decisions(records: Sequence[Record]) -> Decisions:
     reader = DecisionReader()
     reader.take(records)
     return reader.decisions()
+
+
+def closed_days(records: Records) -> Iterator[int]:
+    """Days (since 1970) whose records are among these; the rest of what was decided is not looked at."""
+    for key in records.keys:
+        if key is not None and key.startswith(_DAY):
+            with contextlib.suppress(ValueError):
+                yield to_day(date.fromisoformat(key.removeprefix(_DAY).decode()))
 
 
 class DecisionReader:

@@ -10,12 +10,13 @@ import polars as pl
 
 from service.clock import Clock
 from service.core.turn import TRANSITIONS
-from service.ports import Message, NotReady, WarningPage, WarningQuery
+from service.ports import InForce, Message, NotReady, WarningPage, WarningQuery
 from service.shard import Terms
 from service.shard.display import count_open, newest_first
 from service.wire.feedback import Acknowledged, instant_text, of_warning
 from service.wire.partitioning import partition_of
 from service.worker.questions import APPLIED, HOLDER, OPEN_COUNTS, ROLL, SUBSCRIBER, WARNING, Answer, Question
+from service.worker.rulebooks import in_force
 from service.worker.shelf import Shelf, warnings_question
 
 _AT_ONCE = 64  # acknowledgements that wait for other replicas
@@ -91,7 +92,7 @@ class ShardDesk:
 
     def roll(self, roll_id: str, limit: int) -> tuple[pl.DataFrame, tuple[int, ...]] | None:
         """Subscribers on a list, and the partitions that could not say; None for an unknown list."""
-        if all(roll.id != roll_id for roll in self._terms.rulebook.rolls):
+        if all(roll.id != roll_id for roll in self.in_force().rulebook.rolls):
             return None
         answers = self._shelf.ask(Question(ROLL, self._everywhere, {"roll": roll_id, "limit": limit}))
         found = pl.concat(_frames(answers), how="vertical_relaxed").head(limit)
@@ -114,6 +115,10 @@ class ShardDesk:
             return True
         applied = Question(APPLIED, (partition,), {"offset": offset, "wait_s": wait_s})
         return any(answer.value for answer in await self._in_thread(partial(self._shelf.ask, applied)))
+
+    def in_force(self) -> InForce:
+        """The rulebook that judges the latest open day of the shards here."""
+        return in_force(self._terms.rulebook, max(self._shelf.open_days()))
 
     def readiness(self) -> Mapping[str, Any]:
         """How the worker is."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from service.clock import Clock
+from service.core.calendar import day_at
 from service.core.turn import TRANSITIONS
 from service.ports import Busy, WarningQuery
 from service.shard import Display, Shard, Terms
@@ -34,8 +36,11 @@ class Shelf:
     Safe to ask from any thread but the worker's.
     """
 
-    def __init__(self, terms: Terms, shards: Callable[[], Mapping[int, Shard]], elsewhere: Elsewhere) -> None:
+    def __init__(
+        self, terms: Terms, shards: Callable[[], Mapping[int, Shard]], elsewhere: Elsewhere, clock: Clock
+    ) -> None:
         self._terms = terms
+        self._clock = clock
         self._shards = shards
         self._elsewhere = elsewhere
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -87,13 +92,22 @@ class Shelf:
             return None
         return asyncio.run_coroutine_threadsafe(shard.applied(offset), self._loop)
 
+    def open_days(self) -> frozenset[int]:
+        """The days (since 1970) that shards here have open; today, where none has begun."""
+        open_days = (shard.display.open_day for shard in self._shards().values())
+        days = frozenset(day for day in open_days if day is not None)
+        return days or frozenset({day_at(self._clock.now_us(), self._terms.config.zone)})
+
     def _displays(self, partitions: Iterable[int]) -> list[Display]:
         shards = self._shards()
         shown = [shards[partition].display for partition in partitions if partition in shards]
         return [display for display in shown if display.cursor is not None]
 
     def _roll(self, displays: list[Display], told: Mapping[str, Any]) -> Said:
-        roll = next(roll for roll in self._terms.rulebook.rolls if roll.id == told["roll"])
+        rulebook = self._terms.rulebook.on(max(self.open_days()))
+        roll = next((roll for roll in rulebook.rolls if roll.id == told["roll"]), None)
+        if roll is None:  # who asks judges by another rulebook
+            return None, pl.DataFrame()
         parts = [display.roll(roll, told["limit"]) for display in displays]
         columns = dict.fromkeys(("subscriber_id", *roll.numbers), pl.Null)
         return None, pl.concat([pl.DataFrame(schema=columns), *parts], how="vertical_relaxed").head(told["limit"])

@@ -60,7 +60,7 @@ class Worker:
         self._refused: tuple[int, ...] = ()  # partitions of ours that do not fit into memory
         self._memory_bytes = read_limit(terms.memory_bytes)
         self._is_full = False
-        self.shelf = Shelf(terms, self._shards, elsewhere)
+        self.shelf = Shelf(terms, self._shards, elsewhere, world.clock)
         self.desk = ShardDesk(terms, self.shelf, self.readiness, sender, world.clock)
 
     async def run(self) -> None:

@@ -12,6 +12,7 @@ from service.api.app import Options, build_app
 from service.api.feed import Limits
 from service.api.server import HttpServer
 from service.metrics import Metrics
+from service.ports import InForce
 from tests.doubles.clock import ManualClock
 from tests.doubles.desk import InMemoryDesk
 from tests.doubles.records import rulebook
@@ -26,8 +27,9 @@ class Place:
 
 def make_place(limits: Limits, stream_wait_s: float = 2, desk: InMemoryDesk | None = None) -> Place:
     desk, clock = desk or InMemoryDesk(), ManualClock()
+    desk.judging = InForce(rulebook())
     options = Options(most_streams=20, stream_wait_s=stream_wait_s, acknowledge_wait_s=0.01, limits=limits, clock=clock)
-    app = build_app(desk, desk.tail, rulebook(), Metrics("test", "log"), options)
+    app = build_app(desk, desk.tail, Metrics("test", "log"), options)
     return Place(desk, clock, app)
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import threading
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -14,6 +16,8 @@ from service.api.examples import RECORD, WARNING
 from service.api.feed import Limits
 from service.api.headers import HEADERS
 from service.api.models import SubscriberRecord, SubscriberWarning
+from service.core.rules import Rulebook
+from service.ports import InForce, RefusedRulebook
 from tests.api.conftest import Place, make_place
 from tests.doubles.desk import InMemoryDesk, row
 from tests.doubles.records import record
@@ -125,6 +129,34 @@ async def test_rules_are_shown_as_written_with_their_open_warnings(place: Place,
     assert rules["drop_voice"]["expressions"]["when"] == "voice_30d_drop > 0.5"
     assert (rules["drop_voice"]["params"], rules["port_requested"]["kind"]) == ({"drop": 0.5}, "restricted")
     assert told["lists"] == [{"id": "never_bundled", "title": {"en": "Valuable, never bundled"}}]
+
+
+async def test_rules_say_what_comes_next_and_what_cannot_be_used(place: Place, client: AsyncClient) -> None:
+    told = (await client.get("/v1/rules")).json()
+    assert (told["effective_on"], told["next"], told["refused"]) == (None, None, [])
+    place.desk.judging = replace(
+        place.desk.judging,
+        effective_on=date(2025, 3, 1),
+        following=("fedcba", date(2025, 4, 1)),
+        refused=(RefusedRulebook("0bad", ("drops/a.yaml: unknown signal x",)),),
+    )
+    told = (await client.get("/v1/rules")).json()
+    assert told["effective_on"] == "2025-03-01"
+    assert told["next"] == {"hash": "fedcba", "effective_on": "2025-04-01"}
+    assert told["refused"] == [{"hash": "0bad", "problems": ["drops/a.yaml: unknown signal x"]}]
+
+
+async def test_warnings_are_shown_in_the_words_of_the_rulebook_that_is_in_force(
+    place: Place, client: AsyncClient
+) -> None:
+    place.desk.show(row(1))
+    before = (await client.get("/v1/warnings?rule=drop_voice")).json()["warnings"][0]
+    rules = tuple(replace(rule, owner="others") for rule in place.desk.judging.rulebook.rules)
+    place.desk.judging = InForce(replace(place.desk.judging.rulebook, rules=rules))
+    after = (await client.get("/v1/warnings?rule=drop_voice")).json()["warnings"][0]
+    assert before["owner"] != after["owner"] == "others"
+    place.desk.rows, place.desk.judging = {}, InForce(Rulebook("none", ()))
+    assert (await client.get("/v1/warnings?rule=drop_voice")).status_code == 422
 
 
 async def test_a_list_names_its_subscribers(place: Place, client: AsyncClient) -> None:

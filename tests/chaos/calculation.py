@@ -13,7 +13,7 @@ import numpy as np
 
 from service.core.calendar import to_day
 from service.core.feedback import apply_feedback
-from service.core.rules import Rulebook
+from service.core.rules import Book
 from service.core.state import State
 from service.core.step import close_through, step
 from service.core.turn import Turn
@@ -58,7 +58,7 @@ class Input:
         yield Meeting(int(self.usage.offsets[-1]) + 1 if len(self.usage) else 0, feedback, None)
 
 
-def calculate(given: Input, state: State, rulebook: Rulebook, intake: Intake, outlet: Outlet) -> Iterator[Message]:
+def calculate(given: Input, state: State, rulebook: Book, intake: Intake, outlet: Outlet) -> Iterator[Message]:
     """Every message that tells the world or remembers a closed day; `state` is that of the shard's beginning."""
     for meeting in given.meetings():
         first, last = np.searchsorted(given.usage.offsets, (state.cursor, meeting.usage)).tolist()

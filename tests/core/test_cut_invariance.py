@@ -1,5 +1,6 @@
 """Cutting the log into other polls, and stopping and restoring in between, changes nothing that is said."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -9,18 +10,36 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import service.core.step as step_module
+from service.core.books import Books, Publication
+from service.core.calendar import to_day
 from service.core.episodes import stack
 from service.core.events import STATUSES
 from service.core.frames import recall
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, resume, retrace, retrace_end, step
 from service.core.turn import CONTACTS, DayRecord, Decisions, Turn
-from tests.core.rulebooks import MIXED
+from tests.core.rulebooks import MIXED, book, rule
 from tests.core.streams import Event, batch_of, cut
 from tests.doubles.panes import Kept, kept
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 CONFIG = Config(windows_days=(1, 7), horizon_days=3, roaming_horizon_days=5)
+
+# Other rules judge from the third day on, and the first ones again from the sixth.
+OTHER = dataclasses.replace(
+    book(
+        dataclasses.replace(MIXED.rules[0], version=2, when=pl.col("spend_7d") < 2000),
+        rule("active", pl.col("spend_7d") > 100),
+        rule("cheaper", pl.col("event.fee_minor") < pl.col("fee") - 1, on=("subscriber.profile",), keep_for_days=2),
+    ),
+    hash="other",
+)
+TURNS = {2: "other", 5: "test"}
+BOOK = Books(
+    MIXED,
+    {"other": OTHER, "test": MIXED},
+    tuple(Publication(name, to_day(START.date()) + day, day, "", "") for day, name in TURNS.items()),
+)
 
 KINDS = st.one_of(
     st.builds(lambda b: ("usage.data", {"bytes": b}), st.integers(0, 1000)),
@@ -53,12 +72,12 @@ def said(turns: list[Turn]) -> list[dict[str, object]]:
 
 
 def finish(state: State, turns: list[Turn]) -> list[Turn]:
-    return turns + (close_through(state, MIXED, state.closed_day + 5, "clock") if state.closed_day else [])
+    return turns + (close_through(state, BOOK, state.closed_day + 5, "clock") if state.closed_day else [])
 
 
 def whole(events: list[Event]) -> tuple[State, list[Turn]]:
     state = new_state(CONFIG)
-    turns = step(state, MIXED, batch_of(events))
+    turns = step(state, BOOK, batch_of(events))
     return state, finish(state, turns)
 
 
@@ -68,7 +87,7 @@ def test_any_cutting_says_the_same(events: list[Event], sizes: list[int]) -> Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step_module, "SLICE_ROWS", 2)  # a close moves two subscribers at a time
         state = new_state(CONFIG)
-        turns = [turn for batch in cut(events, sizes) for turn in step(state, MIXED, batch)]
+        turns = [turn for batch in cut(events, sizes) for turn in step(state, BOOK, batch)]
         turns = finish(state, turns)
     _, expected = whole(events)
     assert said(turns) == said(expected)
@@ -85,15 +104,15 @@ def test_a_restart_after_any_turn_says_the_rest(events: list[Event], snapshot_af
     told: list[Turn] = []
     store = kept(state)
     for number, event in enumerate(events):
-        turns = step(state, MIXED, batch_of([event], number))
+        turns = step(state, BOOK, batch_of([event], number))
         told += turns
         if number == snapshot_after:
             store = kept(state)
     # What was committed ends after some turn; everything later was never said.
     told = told[: crash_after + 1]
     restored = restore(events, told, store if store.told["cursor"] <= told[-1].cursor else None)
-    told += resume(restored, MIXED)
-    told += step(restored, MIXED, batch_of(events[restored.cursor :], restored.cursor))
+    told += resume(restored, BOOK)
+    told += step(restored, BOOK, batch_of(events[restored.cursor :], restored.cursor))
     assert said(finish(restored, told)) == said(expected)
 
 
@@ -102,8 +121,8 @@ def restore(events: list[Event], told: list[Turn], store: Kept | None) -> State:
     days: dict[int, DayRecord] = {turn.day.day: turn.day for turn in told if turn.day is not None}
     state = store.taken_up(CONFIG) if store else new_state(CONFIG)
     cuts = {day: record.cut for day, record in days.items()}
-    retrace(state, MIXED, batch_of(events[state.cursor : cursor], state.cursor), cuts)
-    retrace_end(state, MIXED, cuts)
+    retrace(state, BOOK, batch_of(events[state.cursor : cursor], state.cursor), cuts)
+    retrace_end(state, BOOK, cuts)
     episodes = stack([t.transitions for t in told])
     latest = episodes.unique("episode_id", keep="last", maintain_order=True)
     contacts = pl.concat([t.contacts for t in told] or [pl.DataFrame(schema=CONTACTS)]).unique(maintain_order=True)
@@ -128,3 +147,36 @@ def test_an_event_rule_sees_what_came_before_its_record() -> None:
     assert numbers == {"spend_7d": 701, "status": "normal", "fee": 5, "event.topic": "bill"}
     assert json.loads(str(raised["complained"]["orders"])) == {"call": "no_consent"}
     assert raised["cheaper"]["raised_on"] == (at + timedelta(hours=21)).date()
+
+
+def test_each_day_is_judged_by_its_rulebook_and_events_by_that_of_the_open_day() -> None:
+    noons = [START + timedelta(days=day, hours=12) for day in range(7)]
+    events = [Event("0", "a", "subscriber.profile", START, {"fee_minor": 99})]
+    for day, at in enumerate(noons):
+        events.append(Event(f"f{day}", "a", "subscriber.profile", at, {"fee_minor": 98 - day}))
+        events.append(Event(f"u{day}", "a", "charge", at, {"amount_minor": 300, "kind": "usage"}))
+    _, turns = whole(events)
+    first = to_day(START.date())
+    judged = {turn.day.day - first: turn.day.rulebook for turn in turns if turn.day is not None}
+    assert judged == {0: "test", 1: "test", 2: "other", 3: "other", 4: "other", **dict.fromkeys(range(5, 11), "test")}
+    raised = [(line["rule"], line["raised_on"]) for line in said(turns) if line["transition"] == "raised"]
+    assert min(str(on) for name, on in raised if name == "active") == "2024-03-03"
+    # Each day's fee is less by one, which only MIXED minds; of one day the first drop is told, until it expires.
+    by_one = {on for name, on in raised if name == "cheaper"}
+    assert noons[0].date() in by_one
+    assert not by_one & {at.date() for at in noons[2:5]}
+
+
+def test_a_close_goes_on_with_the_rulebook_that_it_began_with() -> None:
+    state = new_state(CONFIG)
+    day = to_day(START.date())
+    said_by = step(state, MIXED, batch_of([Event("1", "a", "charge", START, {"amount_minor": 700, "kind": "usage"})]))
+    said_by += close_through(state, MIXED, day, "clock")
+    closed = said_by[-1].day
+    assert closed is not None
+    state.last_close = begun = dataclasses.replace(closed, slices=2, slices_done=1)
+    known = Books(dataclasses.replace(OTHER, hash="folder"), {"test": MIXED})
+    assert known.on(day).hash == "folder"
+    (rest,) = resume(state, known)
+    assert rest.day == dataclasses.replace(begun, slices_done=2)
+    assert set(rest.transitions["rule"]) <= {"spend_low", "silent"}

@@ -120,6 +120,7 @@ def test_every_metric_of_ours_is_shown_somewhere() -> None:
         "churn_next_close_timestamp_seconds",  # only an alert asks
         "churn_partitions",  # only an alert asks
         "churn_warnings_suppressed_total",  # of interest to who asks why nothing was told
+        "churn_rulebook_refused",  # only an alert asks
     ]
 
 

@@ -12,8 +12,9 @@ from zlib import crc32
 
 import polars as pl
 
+from service.core.rules import Rulebook
 from service.core.turn import TRANSITIONS
-from service.ports import Alert, Busy, Lost, NotReady, Truncated, WarningPage, WarningQuery
+from service.ports import Alert, Busy, InForce, Lost, NotReady, Truncated, WarningPage, WarningQuery
 from service.wire.messages import Outlet, turn_messages
 from service.wire.topics import Topics
 
@@ -142,6 +143,7 @@ class InMemoryDesk:
     restoring: set[int] = field(default_factory=set)
     stepping: set[int] = field(default_factory=set)
     lagging: set[int] = field(default_factory=set)
+    judging: InForce = field(default_factory=lambda: InForce(Rulebook("none", ())))
     broker: bool = True
     live: bool = True
     is_silent: bool = False  # the broker is thought to be there, and never answers
@@ -243,6 +245,9 @@ class InMemoryDesk:
                 "changed_us": line["changed_us"] + DAY_US,
             }
         )
+
+    def in_force(self) -> InForce:
+        return self.judging
 
     def readiness(self) -> Mapping[str, Any]:
         shards = {p: "restoring" if p in self.restoring else "running" for p in range(self.partitions)}

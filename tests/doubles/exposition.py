@@ -110,7 +110,8 @@ def exercise(metrics: Metrics) -> None:
 def _load(metrics: Metrics) -> None:
     metrics.broker_answers(connected=True)
     metrics.consumer_restarted()
-    metrics.rulebook_loaded("3f1c", RULES)
+    metrics.rulebooks_judge(["3f1c"], RULES)
+    metrics.rulebooks_refused(1)
     metrics.partitions_known(1)
     metrics.reasons_known(["malformed", "no_key"])
     for partition in (0, 1):

@@ -25,7 +25,6 @@ from service.wire.topics import Topics
 from service.worker import Worker
 from service.worker.questions import PATH, ROLL, SUBSCRIBER, WARNINGS, Answer, Question
 from service.worker.shelf import _fits
-from tests.core.rulebooks import MIXED
 from tests.doubles.broker import MemoryIntake, MemorySender, until
 from tests.doubles.clock import ManualClock
 from tests.doubles.desk import InMemoryTail
@@ -71,7 +70,7 @@ async def replica(stand: Stand, token: str = TOKEN) -> AsyncIterator[Replica]:
     intake = MemoryIntake(stand.broker, [TOPICS.usage, TOPICS.feedback], GROUP)
     worker = Worker(stand.world, stand.terms, intake, sender, peers)
     options = Options(peers=PeerQuestions(worker.shelf, token))
-    server = HttpServer(build_app(worker.desk, InMemoryTail(PARTITIONS), MIXED, Metrics("test", "log"), options))
+    server = HttpServer(build_app(worker.desk, InMemoryTail(PARTITIONS), Metrics("test", "log"), options))
     [(host, port)] = server.start("127.0.0.1", 0)
     tasks = [
         asyncio.create_task(worker.run()),

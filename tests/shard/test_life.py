@@ -342,7 +342,7 @@ async def test_an_acknowledgement_takes_effect_and_is_told_once() -> None:
         assert shown is not None
         assert (shown["state"], shown["acknowledged_by"]) == ("acknowledged", "agent-7")
     told = [name for _, name, _ in stand.said(AT) if str(name).startswith(row["episode_id"])]
-    assert sum(name.startswith(f"{row['episode_id']}.acknowledged.") for name in told) == 1
+    assert sum(str(name).startswith(f"{row['episode_id']}.acknowledged.") for name in told) == 1
     async with living(stand) as again:
         shown = again.display.warning(row["episode_id"])
         assert shown is not None
