@@ -128,7 +128,7 @@ def _longest_horizon(settings: Settings) -> int:
 def terms_of(settings: Settings) -> SignalTerms:
     """Which windows rules may name."""
     time = settings.time
-    return SignalTerms(time.windows_days, time.year_on_year, _photo_month(settings))
+    return SignalTerms(time.windows_days, time.year_on_year, _photo_month(settings), settings.money.minor_digits)
 
 
 def _photo_month(settings: Settings) -> int | None:
