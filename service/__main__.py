@@ -12,6 +12,7 @@ from service.commands.replay import replay
 from service.commands.rules import rules
 from service.commands.run import run
 from service.commands.settings import settings
+from service.commands.signals import signals
 from service.commands.simulate import simulate
 from service.commands.snapshot import snapshot
 from service.commands.topics import topics
@@ -49,6 +50,7 @@ app.command()(simulate)
 app.command()(bootstrap)
 app.command()(windows)
 app.command()(settings)
+rules.command()(signals)
 rules.command()(backtest)
 app.add_typer(rules, name="rules")
 app.add_typer(topics, name="topics")

@@ -30,6 +30,7 @@ from service.kafka.tail import KafkaAlertTail
 from service.kafka.topics import check_topics
 from service.metrics import Metrics
 from service.peers import Directory, Peers, advertised, is_of_this_machine_only, url_of
+from service.rulebook.loading import PARAMS_FILE
 from service.rulebook.mapping import Mapping, expand_values
 from service.rulebook.problems import suggest
 from service.settings import HttpSettings, Settings, SettingsError
@@ -104,7 +105,15 @@ def config_of(settings: Settings, rulebook: Rulebook) -> Config:
         keep_days=time.keep_days,
         lost_days=time.lost_days,
         minor_digits=settings.money.minor_digits,
+        own_network=_own_network(rulebook),
     )
+
+
+def _own_network(rulebook: Rulebook) -> str:
+    """What rules call our own network is none that calls are forwarded away to."""
+    params = rulebook.contents.get(PARAMS_FILE)
+    name = params.get("own_network") if isinstance(params, dict) else None
+    return name if isinstance(name, str) else Config().own_network
 
 
 def _check_keeping(settings: Settings, rulebook: Rulebook) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
@@ -30,6 +31,7 @@ _CODED = {"status": pl.Series(STATUSES), "porting": pl.Series(PORTING)}
 # Of each raw column that is a figure which of FIGURES has it.
 _FIGURE_OF = {column: name for name, schema in FIGURES.items() if name != "moves" for column in schema}
 _MOVE_OF = {f"{move}{moved.LAST}": (move, "day") for move in MOVES}
+_NONE: Mapping[str, Derived] = MappingProxyType({})
 _MOVE_OF |= {f"{move}{moved.TIMES}": (move, "times") for move in MOVES}
 
 
@@ -149,9 +151,10 @@ def _made(terms: Terms) -> Mapping[str, tuple[pl.Expr, frozenset[str]]]:
     return {name: (one, frozenset(one.meta.root_names()) - {DAY}) for name, one in made.items()}
 
 
-def windows_of(names: Iterable[str]) -> set[int]:
-    """The window lengths, in days, that signals of these names are of."""
-    return {int(found[1]) for name in names if (found := _WINDOW.fullmatch(name))}
+def windows_of(names: Iterable[str], derived: Mapping[str, Derived] = _NONE) -> set[int]:
+    """The window lengths, in days, that signals of these names are of, or are made of where they are derived."""
+    every = {part for name in names for part in (derived[name].names if name in derived else (name,))}
+    return {int(found[1]) for name in every if (found := _WINDOW.fullmatch(name))}
 
 
 def columns(view: View, names: Iterable[str]) -> pl.DataFrame:

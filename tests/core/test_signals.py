@@ -198,7 +198,8 @@ def _used(events: list[Event], last: int) -> dict[str, Any]:
 
 def _standing(events: list[Event], kind: str, field: str) -> list[tuple[int, Any]]:
     """(day, value) of each telling that came to stand; None is no telling of the field, but tells the time."""
-    latest, stood = None, []
+    latest: datetime | None = None
+    stood: list[tuple[int, Any]] = []
     for event in (e for e in events if e.type == kind):
         is_current = latest is None or event.at >= latest
         latest = event.at if is_current else latest

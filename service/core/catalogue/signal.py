@@ -26,6 +26,7 @@ class Signal(NamedTuple):
     meaning: str
     null_when: str = "never"
     among: tuple[str, ...] = ()  # all the values there can be, where that is a closed set
+    may_pass: bool = False  # what counts down to a day may have that behind it
 
     @property
     def domain(self) -> pl.DataType:
@@ -35,7 +36,7 @@ class Signal(NamedTuple):
     @property
     def least(self) -> float | None:
         """What no value is below; None: no bound."""
-        return _LEAST.get(self.unit)
+        return None if self.may_pass else _LEAST.get(self.unit)
 
     @property
     def most(self) -> float | None:

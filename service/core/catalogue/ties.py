@@ -23,7 +23,7 @@ BUNDLES: Made = {
     "has_broadband": _held("has_broadband", "holds broadband with it"),
     "blocks_port": _held("blocks_port", "holds a bundle that blocks porting"),
     "hard_days_left": (
-        Signal(I32, "days", "days until the last hard bundle ends", "none is held, or it is open-ended"),
+        Signal(I32, "days", "days until the last hard bundle ends", "none is held, or it is open-ended", may_pass=True),
         pl.col("hard_end") - TODAY,
     ),
     "days_unlinked": (
