@@ -13,6 +13,7 @@ from service.commands.rulebooks import publish, release, versions
 from service.commands.rules import rules
 from service.commands.run import run
 from service.commands.settings import settings
+from service.commands.signals import signals
 from service.commands.simulate import simulate
 from service.commands.snapshot import snapshot
 from service.commands.topics import topics
@@ -50,6 +51,7 @@ app.command()(simulate)
 app.command()(bootstrap)
 app.command()(windows)
 app.command()(settings)
+rules.command()(signals)
 rules.command()(backtest)
 rules.command()(publish)
 rules.command()(versions)

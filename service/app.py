@@ -33,7 +33,7 @@ from service.kafka.tail import KafkaAlertTail
 from service.kafka.topics import check_topics
 from service.metrics import Metrics
 from service.peers import Directory, Peers, advertised, is_of_this_machine_only, url_of
-from service.rulebook.loading import build
+from service.rulebook.loading import PARAMS_FILE, build
 from service.rulebook.mapping import Mapping as UsageMapping
 from service.rulebook.mapping import expand_values
 from service.rulebook.problems import Problem, RulebookError, suggest
@@ -110,7 +110,15 @@ def config_of(settings: Settings, rulebook: Rulebook) -> Config:
         keep_days=time.keep_days,
         lost_days=time.lost_days,
         minor_digits=settings.money.minor_digits,
+        own_network=_own_network(rulebook),
     )
+
+
+def _own_network(rulebook: Rulebook) -> str:
+    """What rules call our own network is none that calls are forwarded away to."""
+    params = rulebook.contents.get(PARAMS_FILE)
+    name = params.get("own_network") if isinstance(params, dict) else None
+    return name if isinstance(name, str) else Config().own_network
 
 
 def _check_keeping(settings: Settings, rulebook: Rulebook) -> None:
@@ -134,7 +142,7 @@ def _longest_horizon(settings: Settings) -> int:
 def terms_of(settings: Settings) -> SignalTerms:
     """Which windows rules may name."""
     time = settings.time
-    return SignalTerms(time.windows_days, time.year_on_year, _photo_month(settings))
+    return SignalTerms(time.windows_days, time.year_on_year, _photo_month(settings), settings.money.minor_digits)
 
 
 def domains(settings: Settings) -> dict[str, pl.DataType]:

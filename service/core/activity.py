@@ -6,6 +6,7 @@ _WORD = 64
 _GROWTH = 1.25
 _FIRST_ROWS = 1024
 _ONE = np.uint64(1)
+_LEAST_GAPS = 5  # fewer are no rhythm
 
 
 class Activity:
@@ -60,6 +61,23 @@ class Activity:
             counts += np.bitwise_count(self._bits[whole, rows] & mask).astype(np.int32)
         return counts
 
+    def gaps(self, window_days: int, rows: np.ndarray) -> np.ndarray:
+        """Mean days (float64) between the active days of each of `rows` in a window; NaN where they have too few."""
+        counts = self.days(window_days, rows)
+        latest, earliest = (np.full(rows.size, -1, np.int32) for _ in range(2))
+        whole, rest = divmod(window_days, _WORD)
+        for word in range(whole + (rest > 0)):
+            bits = self._bits[word, rows]
+            if word == whole:
+                bits = bits & ((_ONE << np.uint64(rest)) - _ONE)
+            some = bits != 0
+            lowest = np.bitwise_count((bits & -bits) - _ONE).astype(np.int32)
+            latest = np.where(some & (latest < 0), word * _WORD + lowest, latest)
+            earliest = np.where(some, word * _WORD + _length(bits) - 1, earliest)
+        gaps = np.full(rows.size, np.nan)
+        np.divide(earliest - latest, counts - 1, out=gaps, where=counts > _LEAST_GAPS)
+        return gaps
+
     def words(self, rows: int) -> list[np.ndarray]:
         """The bits of the first `rows` rows, word by word (uint64)."""
         return [word[:rows].copy() for word in self._bits]
@@ -69,3 +87,11 @@ class Activity:
         self.grow(words[0].size if words else 0)
         for word, told in zip(self._bits, words, strict=False):
             word[: told.size] = told
+
+
+def _length(bits: np.ndarray) -> np.ndarray:
+    """How many bits each number has from its first that is set (int32)."""
+    for shift in (1, 2, 4, 8, 16, 32):
+        bits = bits | (bits >> np.uint64(shift))
+    lengths: np.ndarray = np.bitwise_count(bits).astype(np.int32)
+    return lengths

@@ -11,6 +11,7 @@ from service.core.events import Stretch
 from service.core.hashing import hash64
 from service.core.judge import event_rules, judge_events
 from service.core.measures import ADDED, contributions
+from service.core.moves import moves_in
 from service.core.rules import Rulebook
 from service.core.state import Aside, Config, State
 from service.core.turn import LATE, Counts
@@ -146,8 +147,8 @@ def _change(state: State, frames: Mapping[str, pl.DataFrame], aside: Aside) -> N
     for frame in frames.values():
         state.attributes.see(frame["row"].to_numpy(), frame["day"].to_numpy(), state.closed_day)
     _add(state, added)
-    state.attributes.apply(frames)
-    state.holdings.apply(frames)
+    compared = state.attributes.apply(frames)
+    state.holdings.apply(frames, moves_in(frames, compared, state.config.own_network))
 
 
 def _add(state: State, added: Mapping[int, pl.DataFrame]) -> None:
@@ -158,7 +159,7 @@ def _add(state: State, added: Mapping[int, pl.DataFrame]) -> None:
         if day <= closed:
             state.windows.correct(day, piece, closed)
             active = piece["row"].to_numpy()[piece["outgoing"].to_numpy() > 0]
-            state.attributes.note_outgoing(day, active)
+            state.attributes.note_used(day, piece)
             state.activity.correct(closed - day, active)
 
 

@@ -24,7 +24,8 @@ TEXTS = (
 )  # fmt: skip
 _DAYS = (
     "activated_on", "birthday", "status_since", "porting_since", "competitor_called_on",
-    "first_seen", "last_heard", "last_outgoing", "last_recharge", "segment_since",
+    "first_seen", "last_heard", "last_outgoing", "last_voice", "last_data", "last_sms", "last_spend", "last_recharge",
+    "segment_since", "arrears_since",
 )  # fmt: skip
 _AMOUNTS = ("fee_minor", "balance_minor", "arrears_minor", "last_recharge_minor")
 _FLAGS = ("dual_sim", *(f"consent_{channel}" for channel in CHANNELS))  # 1, 0 or ABSENT
@@ -55,10 +56,20 @@ _PLAIN: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 
 
+# Measures whose last day is remembered: column <- measure.
+_LASTS = {f"last_{measure}": measure for measure in ("outgoing", "voice", "data", "sms", "spend")}
+
+
 def _reach(ranks: np.ndarray, days: np.ndarray) -> np.ndarray:
     """Steps towards another network and their days, as one number (int64) that orders them."""
     reach: np.ndarray = (ranks.astype(np.int64) << 32) + days
     return reach
+
+
+def _coded(status: pl.DataFrame) -> pl.DataFrame:
+    """Tellings of a status, with its code."""
+    codes = {name: code for code, name in enumerate(STATUSES)}
+    return status.with_columns(code=pl.col("status").replace_strict(codes, return_dtype=pl.Int8))
 
 
 def _untold(name: str, room: int) -> np.ndarray:
@@ -114,13 +125,21 @@ class Attributes:
         """The inverse of `frame` and of the vocabularies' strings."""
         self.grow(frame.height)
         for name, (_, fill) in _FILL.items():
+            if name not in frame.columns:  # a snapshot of before it was kept: nobody told it
+                continue
             values = frame[name].to_numpy()
             if (values != fill).any():
                 self.writable(name)[: frame.height] = values
-        self.vocabularies = {name: StringIndex.of(vocabularies[name]) for name in TEXTS}
+        self.vocabularies = {
+            name: StringIndex.of(vocabularies[name]) if name in vocabularies else StringIndex() for name in TEXTS
+        }
 
-    def apply(self, frames: Mapping[str, pl.DataFrame]) -> None:
-        """Take over typed events (columns row, day, occurred_us, seq beside their fields)."""
+    def apply(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        """Take over typed events (columns row, day, occurred_us, seq beside their fields).
+
+        Returns the moves that show only beside what stood before (see core.moves): row, day, occurred_us of each.
+        """
+        moves = self._compare(frames)
         for event_type, (time, told) in _PLAIN.items():
             if (frame := frames.get(event_type)) is not None:
                 self._tell(frame, time, told)
@@ -133,6 +152,50 @@ class Attributes:
             self._port(pl.concat(porting))
         self._activate(frames)
         self._apply_own_ways(frames)
+        return moves
+
+    def _compare(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        """Tellings beside what stands before them, while it still does."""
+        moves = {}
+        if (profile := frames.get("subscriber.profile")) is not None and not profile.is_empty():
+            told = self._told_over(profile, "profile_us", "fee_minor", "fee_minor")
+            moves["plan_downgraded"] = told.filter(pl.col("value") < pl.col("before"))
+        if (status := frames.get("subscriber.status")) is not None and not status.is_empty():
+            told = self._told_over(_coded(status), "status_us", "status", "code")
+            moves["status_changed"] = told.filter(pl.col("value") != pl.col("before"))
+        if (balance := frames.get("balance")) is not None and not balance.is_empty():
+            self._owe(self._told_over(balance, "balance_us", "arrears_minor", "arrears_minor"))
+        return {name: told.select("row", "day", "occurred_us") for name, told in moves.items()}
+
+    def _told_over(self, frame: pl.DataFrame, time: str, name: str, field: str) -> pl.DataFrame:
+        """The tellings of a field that came to stand, each with its `value` and the one that stood `before` it."""
+        standing = self.columns[name][frame["row"].to_numpy()]
+        # Whose status nobody told is in normal status.
+        stood = (
+            pl.Series(standing)
+            if name == "status"
+            else pl.Series(standing).set(pl.Series(standing == _FILL[name][1]), None)
+        )
+        told = frame.with_columns(stood.alias("_stood"), value=field)
+        told = self._current(told, time, "occurred_us").filter(pl.col("value").is_not_null())
+        # An older one stands where nobody has told before.
+        first = pl.col("_stood").is_null() & (pl.int_range(pl.len()).over("row") == 0)
+        return told.filter(pl.col("is_current") | first).with_columns(
+            before=pl.coalesce(pl.col("value").shift(1).over("row"), "_stood")
+        )
+
+    def _owe(self, told: pl.DataFrame) -> None:
+        """Arrears begin on the day they are told of first, and end with the telling of none."""
+        begun = (pl.col("value") > 0) & ~(pl.col("before") > 0).fill_null(value=False)
+        last = told.group_by("row", maintain_order=True).agg(
+            pl.col("day").filter(begun).last(), owes=pl.col("value").last() > 0
+        )
+        owing = last.filter(pl.col("owes") & pl.col("day").is_not_null())
+        self._write("arrears_since", owing["row"].to_numpy(), owing["day"])
+        paid = last.filter(~pl.col("owes"))["row"].to_numpy()
+        paid = paid[self.columns["arrears_since"][paid] != UNKNOWN_DAY]
+        if paid.size:
+            self.writable("arrears_since")[paid] = UNKNOWN_DAY
 
     def _apply_own_ways(self, frames: Mapping[str, pl.DataFrame]) -> None:
         if (status := frames.get("subscriber.status")) is not None:
@@ -164,10 +227,14 @@ class Attributes:
             if column.flags.writeable:
                 column[rows] = _FILL[name][1]
 
-    def note_outgoing(self, day: int, rows: np.ndarray) -> None:
-        """Remember that distinct `rows` were active on a day."""
-        last = self.writable("last_outgoing")
-        last[rows] = np.maximum(last[rows], day)
+    def note_used(self, day: int, piece: pl.DataFrame) -> None:
+        """Remember what distinct rows used on a day (columns of PANE)."""
+        rows = piece["row"].to_numpy()
+        for name, measure in _LASTS.items():
+            used = rows[piece[measure].to_numpy() > 0]
+            if used.size:
+                last = self.writable(name)
+                last[used] = np.maximum(last[used], day)
 
     def _activate(self, frames: Mapping[str, pl.DataFrame]) -> None:
         """The day is told by its own event, or by a profile."""
@@ -198,10 +265,8 @@ class Attributes:
             self._write(name, latest["row"].to_numpy(), latest[source])
 
     def _status(self, frame: pl.DataFrame) -> None:
-        codes = {name: code for code, name in enumerate(STATUSES)}
         # Being told the same status again does not begin it anew, so each telling is compared with the one before it.
-        told = frame.with_columns(code=pl.col("status").replace_strict(codes, return_dtype=pl.Int8))
-        told = self._current(told, "status_us", "occurred_us").filter("is_current")
+        told = self._current(_coded(frame), "status_us", "occurred_us").filter("is_current")
         rows = told["row"].to_numpy()
         before = pl.Series(
             np.where(self.columns["status_since"][rows] == UNKNOWN_DAY, -1, self.columns["status"][rows])

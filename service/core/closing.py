@@ -229,7 +229,7 @@ def _raised(work: _Conclusion, met: Iterable[tuple[Rule, np.ndarray, np.ndarray]
     """Lines of episodes to be raised, not told yet; `met`: rule, rows, first days on which it held."""
     met = list(met)
     at = (work.close.day, work.close.time_us, work.close.cut)
-    found = cases_of(work.state, ((rule, rows) for rule, rows, _ in met), at)
+    found = cases_of(work.state, work.rulebook, ((rule, rows) for rule, rows, _ in met), at)
     return [
         raised_lines(work.state, rule, cases.held_since(held))
         for (rule, cases), (_, _, held) in zip(found, met, strict=True)

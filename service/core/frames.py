@@ -11,6 +11,7 @@ import polars as pl
 from service.core.attributes import TEXTS
 from service.core.cohorts import Cohorts
 from service.core.feed import Feed
+from service.core.holdings import FIGURES
 from service.core.panes import DamagedError, Stored
 from service.core.repeats import Repeats, Sealed
 from service.core.state import Config, State, new_state
@@ -20,6 +21,7 @@ from service.core.turn import CONTACTS, TRANSITIONS, Decisions
 REPEATS_PREFIX = "repeats/"
 _LOOSE_PREFIX = "loose/"
 _TABLE_PREFIX = "table/"
+_FIGURES_PREFIX = "figures/"
 _TEXT_PREFIX = "text/"
 
 
@@ -36,8 +38,8 @@ def to_frames(state: State) -> dict[str, pl.DataFrame]:
         "activity": pl.DataFrame({str(n): word for n, word in enumerate(state.activity.words(rows))}),
         "attributes": state.attributes.frame(rows),
         "repeats": state.repeats.frame(),
-        "derived": state.holdings.derived,
     }
+    frames |= {f"{_FIGURES_PREFIX}{name}": figures.frame for name, figures in state.holdings.figures.items()}
     frames |= {f"{_TABLE_PREFIX}{name}": table.frame() for name, table in state.holdings.tables.items()}
     frames |= {
         f"{_TEXT_PREFIX}{name}": pl.DataFrame({"text": state.attributes.vocabularies[name].strings.clone()})
@@ -96,7 +98,8 @@ def from_frames(
 ) -> State:
     """The inverse of `to_frames`, `pieces_of` and `meta`; episodes are read back as decisions (see `recall`).
 
-    A window length that the snapshot lacks is summed from the panes.
+    A window length that the snapshot lacks is summed from the panes; of a column or a table that it lacks, being
+    older, nothing is known.
 
     Raises:
         ValueError: the zone of the snapshot is not that of `config`, so that its days are others.
@@ -107,15 +110,12 @@ def from_frames(
     state.roster = StringIndex.of(frames["roster"]["subscriber_id"])
     state.windows.restore(frames["windows"])
     state.activity.restore([word.to_numpy() for word in frames["activity"].get_columns()])
-    vocabularies = {name: frames[f"{_TEXT_PREFIX}{name}"]["text"] for name in TEXTS}
+    vocabularies = {name: frame["text"] for name, frame in _below(frames, _TEXT_PREFIX).items()}
     state.attributes.restore(frames["attributes"], vocabularies)
     panes, runs = _parted(pieces)
     state.repeats = Repeats.of(frames["repeats"], runs)
-    state.holdings.derived = frames["derived"]
-    for name, table in state.holdings.tables.items():
-        table.replace(frames[f"{_TABLE_PREFIX}{name}"])
-    loose = {name: frame for name, frame in frames.items() if name.startswith(_LOOSE_PREFIX)}
-    state.panes.restore(panes, {int(name.removeprefix(_LOOSE_PREFIX)): frame for name, frame in loose.items()})
+    state.holdings.restore(_below(frames, _TABLE_PREFIX), _below(frames, _FIGURES_PREFIX) or _former(frames))
+    state.panes.restore(panes, {int(day): frame for day, frame in _below(frames, _LOOSE_PREFIX).items()})
     state.cursor, state.feedback_cursor = told["cursor"], told["feedback_cursor"]
     state.closed_day = told["closed_day"]
     state.windows.lost_days = set(told["lost_days"])
@@ -131,6 +131,23 @@ def from_frames(
     state.watermark.known = set(told["known"])
     state.watermark.claims = {int(who): int(us) for who, us in told["claims"]}
     return state
+
+
+def _below(frames: Mapping[str, pl.DataFrame], prefix: str) -> dict[str, pl.DataFrame]:
+    """Frames whose names begin so, by the rest of the name."""
+    return {name.removeprefix(prefix): frame for name, frame in frames.items() if name.startswith(prefix)}
+
+
+def _former(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Figures as snapshots held them once: all in one frame."""
+    if (derived := frames.get("derived")) is None:
+        return {}
+    parts = {name: [column for column in schema if column in derived.columns] for name, schema in FIGURES.items()}
+    return {
+        name: derived.select(columns).filter(pl.any_horizontal(pl.exclude("row").is_not_null()))
+        for name, columns in parts.items()
+        if len(columns) > 1
+    }
 
 
 def _parted(pieces: Mapping[str, StoredPiece]) -> tuple[dict[str, Stored], dict[str, Sealed]]:

@@ -55,8 +55,10 @@ def judge_rows(state: State, rulebook: Rulebook, rows: np.ndarray, found: Found)
         return
     # Where a window's sums are not known, nothing is raised by them, and nothing resolved.
     unknown = state.windows.incomplete
-    rules = tuple(rule for rule in rules if not unknown or not unknown.keys() & windows_of(rule.names))
-    verdicts = _verdicts(View(state, rows), rules)
+    rules = tuple(
+        rule for rule in rules if not unknown or not unknown.keys() & windows_of(rule.names, rulebook.derived)
+    )
+    verdicts = _verdicts(View.under(rulebook, state, rows), rules)
     believed = ~state.feed.withholds(state.closed_day or 0, state.attributes, rows)
     for rule in rules:
         live = state.episodes.has_live(rule.id, rows)
@@ -93,7 +95,7 @@ def _verdicts(view: View, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
 
 
 def cases_of(
-    state: State, met: Iterable[tuple[Rule, np.ndarray]], at: tuple[int, int, int]
+    state: State, rulebook: Rulebook, met: Iterable[tuple[Rule, np.ndarray]], at: tuple[int, int, int]
 ) -> list[tuple[Rule, Cases]]:
     """What rules need to know of the rows that meet them; `at`: day, instant and offset of the close."""
     met = list(met)
@@ -103,7 +105,7 @@ def cases_of(
     rows = np.concatenate([of_rule for _, of_rule in met])
     names = set(EVIDENCE).union(*(rule.names for rule, _ in met))
     day, time_us, cut = (np.full(rows.size, value) for value in at)
-    cases = Cases(rows, columns(View(state, rows), sorted(names)), day, time_us, cut, day)
+    cases = Cases(rows, columns(View.under(rulebook, state, rows), sorted(names)), day, time_us, cut, day)
     ends = np.cumsum([of_rule.size for _, of_rule in met]).tolist()
     return [
         (rule, cases.take(np.arange(end - of_rule.size, end))) for (rule, of_rule), end in zip(met, ends, strict=True)
@@ -115,7 +117,7 @@ def judge_events(state: State, rulebook: Rulebook, event_type: str, events: pl.D
     rules = [rule for rule in event_rules(rulebook) if event_type in rule.on]
     if not rules or events.is_empty():
         return []
-    cases = _arrived(state, rules, events)
+    cases = _arrived(state, rulebook, rules, events)
     rows = cases.rows
     parts = []
     for rule in rules:
@@ -136,12 +138,13 @@ def judge_events(state: State, rulebook: Rulebook, event_type: str, events: pl.D
     return told
 
 
-def _arrived(state: State, rules: Sequence[Rule], events: pl.DataFrame) -> Cases:
+def _arrived(state: State, rulebook: Rulebook, rules: Sequence[Rule], events: pl.DataFrame) -> Cases:
     rows, days = events["row"].to_numpy(), events["day"].to_numpy()
     names = set(EVIDENCE).union(*(rule.names for rule in rules))
     own = [n for n in names if n.removeprefix("event.") in events.columns and n.startswith("event.")]
     told = select(events, (pl.col(name.removeprefix("event.")).alias(name) for name in own))
-    signals = columns(View(state, rows), sorted(name for name in names if not name.startswith("event.")))
+    named = sorted(name for name in names if not name.startswith("event."))
+    signals = columns(View.under(rulebook, state, rows), named)
     signals = signals.hstack(told)
     # A rule on several types may name a field that only one of them has.
     if missing := names - set(signals.columns):

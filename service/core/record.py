@@ -16,7 +16,6 @@ from service.core.holdings import OPEN_ENDED
 from service.core.measures import MEASURES
 from service.core.rules import Rulebook
 from service.core.state import State
-from service.core.tables import ByRow
 from service.core.windows import BEFORE
 
 DAILY_DAYS = 90
@@ -133,7 +132,7 @@ def _account(state: State, row: int, tables: Mapping[str, list[dict[str, Any]]])
     status_since = _day(state, "status_since", row)
     opened = [line for line in tables["complaints"] if line["open"]]
     porting = PORTING[attributes["porting"][row]]
-    derived = ByRow.of(state.holdings.derived).lines(row)
+    recharges = state.holdings.figures["recharges"].lines(row)
     bills = sorted(tables["bills"], key=lambda line: line["bill_month"], reverse=True)[:_BILLS]
     complaint = max(opened, key=lambda line: line["occurred_us"], default=None)
     return {
@@ -159,7 +158,7 @@ def _account(state: State, row: int, tables: Mapping[str, list[dict[str, Any]]])
         "last_recharge": None
         if (recharged := _day(state, "last_recharge", row)) is None
         else {"on": recharged, "amount_minor": _amount(state, "last_recharge_minor", row)},
-        "recharge_gap_days": derived[0]["recharge_gap_days"] if derived else None,
+        "recharge_gap_days": recharges[0]["recharge_gap_days"] if recharges else None,
         "open_complaint": None
         if complaint is None
         else {"complaint_id": complaint["complaint_id"], "topic": complaint["topic"], "since": _iso(complaint["day"])},

@@ -45,6 +45,7 @@ class Config:
     minor_digits: int = 2
     partitions: int = 1  # of the usage topic: what may be said a day is shared among their shards
     feed_gate: bool = True  # whether a feed may be doubted; a file is complete
+    own_network: str = "mobile"  # our own network's name in events
 
     @property
     def longest_horizon_days(self) -> int:

@@ -118,7 +118,7 @@ def _move(state: State, day: int, aside: Aside) -> None:
         state.windows.close(moves, first, last)
         pane = moves.of(0, first, last)
         active = pane["row"].to_numpy()[pane["outgoing"].to_numpy() > 0]
-        state.attributes.note_outgoing(day, active)
+        state.attributes.note_used(day, pane)
         state.activity.close(first, last, active)
         state.moving = (day, last)
         with aside():

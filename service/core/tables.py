@@ -1,9 +1,11 @@
 """Small columnar tables of what a subscriber has several of: bundles, bills, fees, recharges, complaints, quotas."""
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from service.core.tellings import mark_current, standing
@@ -34,6 +36,23 @@ class ByRow(NamedTuple):
     def lines(self, row: int) -> list[dict[str, Any]]:
         """The lines of a row, as plain values."""
         return [self.frame.row(at, named=True) for at in self.places(row)]
+
+    def between(self, rows: np.ndarray) -> pl.DataFrame:
+        """The lines from the least of some rows to the largest."""
+        if not rows.size:
+            return self.frame.clear()
+        first = bisect.bisect_left(self.rows, int(rows.min()))
+        return self.frame.slice(first, bisect.bisect_right(self.rows, int(rows.max()), lo=first) - first)
+
+
+def gather(frame: pl.DataFrame, rows: np.ndarray, columns: Sequence[str]) -> list[pl.Series]:
+    """Columns of a frame, ascending by its own `row` and with one line each, for any rows; null where it has none."""
+    if frame.is_empty():
+        return [pl.Series(name, [None], frame.schema[name]).new_from_index(0, rows.size) for name in columns]
+    mine = frame["row"].to_numpy()
+    at = np.minimum(np.searchsorted(mine, rows), mine.size - 1)
+    places = pl.Series(at.astype(np.uint32)).set(pl.Series(mine[at] != rows), None)
+    return [frame[name].gather(places) for name in columns]
 
 
 @dataclass(slots=True)
@@ -95,6 +114,12 @@ class Table:
             stacked = mark_current(stacked, self.key, "occurred_us")
             made = [pl.col(name).min() if name in self.firsts else standing(name) for name in rest]
         else:
-            made = [pl.col(name).sum() if name in self.sums else pl.col(name).drop_nulls().last() for name in rest]
+            made = [self._made(name) for name in rest]
         merged = stacked.group_by(self.key, maintain_order=True).agg(made).sort(self.key)
         return merged.select(list(self.schema))
+
+    def _made(self, name: str) -> pl.Expr:
+        """What becomes of a column of lines that bear no time of their own."""
+        if name in self.sums:
+            return pl.col(name).sum()
+        return pl.col(name).min() if name in self.firsts else pl.col(name).drop_nulls().last()

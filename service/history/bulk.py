@@ -135,5 +135,5 @@ def _take_day(state: State, day: int, pane: pl.DataFrame) -> None:
     # To a state that has closed later days already, usage of an earlier one is a correction.
     active = rows[pane["outgoing"].to_numpy() > 0]
     state.windows.correct(day, pane, state.closed_day)
-    state.attributes.note_outgoing(day, active)
+    state.attributes.note_used(day, pane)
     state.activity.correct(state.closed_day - day, active)

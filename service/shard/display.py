@@ -159,7 +159,8 @@ class Display:
                 return pl.DataFrame(schema=dict.fromkeys(("subscriber_id", *roll.numbers), pl.Null))
             state = shown[0]
             rows = state.rows
-            signals = columns(View(state, rows), sorted(roll.names | set(roll.numbers)))
+            rulebook = self._book.on((state.closed_day or 0) + 1)
+            signals = columns(View.under(rulebook, state, rows), sorted(roll.names | set(roll.numbers)))
             met = evaluate(signals, roll.when.fill_null(value=False), rows.size)
             chosen = np.flatnonzero(met.to_numpy())[:limit]
             return signals[chosen].select(state.roster.take(rows[chosen]).alias("subscriber_id"), *numbers)

@@ -199,7 +199,7 @@ SPOILED = [
     (
         "runbook: Look.",
         "runbook: Look.\nnumbers: [spend_30d, spent]",
-        ("19: numbers.1: unknown signal spent; did you mean segment?"),
+        ("19: numbers.1: unknown signal spent; did you mean spend_tier?"),
     ),
     ("campaign: 3-1-0-1", "campaign: 3-1-0", "19: offer.campaign: expected a campaign code like 2-1-4-1, found 3-1-0"),
     ("channel: call", "channel: mail", "21: orders.0.channel: mail is unknown, expected call | sms | manager"),
