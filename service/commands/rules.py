@@ -8,7 +8,7 @@ import typer
 
 from service.app import domains, given_params
 from service.city.profile import ProfileError, load_profile
-from service.commands.console import NO, fail, finish
+from service.commands.console import CANNOT, fail, finish
 from service.commands.context import read_settings
 from service.rulebook.loading import check as check_rules
 from service.rulebook.mapping_source import load_mapping, mapping_names
@@ -25,8 +25,8 @@ def check(
 ) -> None:
     """Report all that is wrong with the rules folder.
 
-    Rules, lists, segments, calendars, mappings and profiles are read, and every error told by file and line; status 1
-    if there is any.
+    Rules, signals, lists, limits, segments, calendars, mappings and profiles are read, and every error told by file and
+    line, with what was expected; status 2 if there is any.
 
     Example: churn-warning rules check rules/
     """
@@ -51,7 +51,7 @@ def check(
     )
     finish(answer, "\n".join(map(str, problems)) or good, as_json=json_output)
     if problems:
-        raise typer.Exit(NO)
+        raise typer.Exit(CANNOT)
 
 
 def _of_mappings(rules_folder: Path) -> Iterator[Problem]:

@@ -6,13 +6,14 @@ from service.core.events import CHANNELS, FIELDS
 from service.core.measures import MEASURES
 from service.core.rules import SEVERITIES
 from service.rulebook.documents import Steps
-from service.rulebook.shapes import Day, Each, Fault, Fields, Named, Number, Shape, Text, Value, day_of
+from service.rulebook.shapes import Day, Each, Either, Fault, Fields, Named, Number, Shape, Text, Value, day_of
 
 LANGUAGES = ("en", "zh")
 KINDS = ("risk", "opportunity", "restricted")
 STATUSES = ("experimental", "stable", "deprecated")
 
 _SQL = "an SQL condition over signals, :params and, with `on`, event.<field>"
+_RULES = "ids of rules, or names of families for all rules in them"
 
 
 def _words(about: str) -> Fields:
@@ -29,6 +30,26 @@ _CAMPAIGN = Text(
     "2 device, 3 minutes, 4 data, 5 voucher)",
     pattern="[1-3]-[1-4]-[0-5]-[1-5]",
     hint="a campaign code like 2-1-4-1",
+)
+_OVERRIDE = Named(
+    "the value for those whose signals have these values, like {market: campus, value: 60}",
+    Value("the value, or what a signal must equal"),
+    required=("value",),
+)
+PARAMS = Named(
+    "values that conditions name as :name",
+    Either(
+        "the value, or one that depends on the subscriber",
+        Value("the value"),
+        Fields(
+            "a value that depends on the subscriber",
+            {
+                "default": Value("the value where no override is met"),
+                "overrides": Each("tried in order, the first that is met gives the value", _OVERRIDE),
+            },
+            ("default", "overrides"),
+        ),
+    ),
 )
 _OFFER = Fields(
     "what may be offered",
@@ -71,8 +92,8 @@ def _rule_makes_sense(value: dict[str, object], steps: Steps) -> Iterator[Fault]
         yield steps, "keep_for is missing: a rule with `on` says how long its episode stays open, like 14d"
     if "on" in value and "clear_when" in value:
         yield (*steps, "clear_when"), "clear_when: a rule with `on` ends by keep_for, expected no clear_when"
-    if "on" not in value and "keep_for" in value:
-        yield (*steps, "keep_for"), "keep_for goes with `on`; a rule judged every day ends by clear_when"
+    if "on" in value and "for" in value:
+        yield (*steps, "for"), "for: a rule with `on` is raised by what happens, expected no for"
 
 
 RULE = Fields(
@@ -86,11 +107,16 @@ RULE = Fields(
         "why": _words("the reason in a sentence, with {signal} or {signal:format} filled in"),
         "avoid": _words("what not to say to the subscriber"),
         "runbook": Text("what to do first"),
-        "params": Named("values that conditions name as :name", Value("the value")),
+        "params": PARAMS,
+        "scope": Text(f"whom the rule is about: {_SQL}, which must hold beside when"),
         "on": Each("event types that are judged when they arrive; without it judged daily", Text("", tuple(FIELDS))),
         "when": Text(_SQL),
         "clear_when": Text(f"{_SQL}: the episode ends once this holds and `when` does not; default: NOT when"),
-        "keep_for": _days("how long the episode of a rule with `on` stays open"),
+        "for": _days("raised at the last of so many daily closes in a row at which when held; default 1d"),
+        "keep_for": _days("an episode stays open so long after its event, or recovering so long after it cleared"),
+        "cool_down": _days("what holds again so soon after its episode ended is that episode, reopened"),
+        "inhibits": Each(f"what is withheld while an episode of this rule is open: {_RULES}", Text("a rule or family")),
+        "most_per_day": Number("what is raised beyond so many a day is kept and withheld", 1, is_whole=True),
         "numbers": Each("signals kept as evidence; default: all that when, severity and why name", Text("a signal")),
         "measure": Text("the measure that moved", among=(*MEASURES, "bill")),
         "window": _days("the window it was measured over"),
@@ -160,6 +186,11 @@ CALENDAR = Fields(
                     "first": Day("first day"),
                     "last": Day("last day, included"),
                     "markets": Each("markets that keep it; without it all", Text("a market")),
+                    "shifts": Fields(
+                        "by measure what is left of usual usage on such a day, 1 being all of it",
+                        {measure: Number("more than 0", 0.01) for measure in MEASURES},
+                    ),
+                    "mutes": Each(f"whose warnings are withheld on these days: {_RULES}", Text("a rule or family")),
                 },
                 ("name", "first", "last"),
                 _run_makes_sense,
@@ -169,7 +200,37 @@ CALENDAR = Fields(
     ("holidays",),
 )
 
-PARAMS = Named("values that any rule may name as :name, unless it has a parameter of that name itself", Value("value"))
+SIGNAL = Fields(
+    "a signal made of others; its name is the file's name without .yaml",
+    {
+        "unit": Text("its unit, like days"),
+        "meaning": Text("what it says, in a few words of English"),
+        "expression": Text("SQL over signals and the shared :params; of any kind"),
+    },
+    ("unit", "meaning", "expression"),
+)
+
+LIMITS = Fields(
+    "how much may be said before somebody is asked, and when a feed is not believed",
+    {
+        "contact_gap": _days("after an order a subscriber gets no other for so long"),
+        "breaker": Fields(
+            "a close that would publish more than both is withheld until it is released",
+            {
+                "share": Number("of a shard's subscribers", 0, 1),
+                "least": Number("warnings", 0, is_whole=True),
+            },
+        ),
+        "feed": Fields(
+            "a market below this is not judged by rules that take silence for a sign",
+            {
+                "least_share": Number("of the median of active subscribers on that weekday", 0, 1),
+                "least_active": Number("subscribers that median must be of", 1, is_whole=True),
+                "weeks": Number("before the day that are compared", 1, 52, is_whole=True),
+            },
+        ),
+    },
+)
 
 FORMATS: Mapping[str, Shape] = {
     "rule": RULE,
@@ -177,4 +238,6 @@ FORMATS: Mapping[str, Shape] = {
     "segments": SEGMENTS,
     "calendar": CALENDAR,
     "params": PARAMS,
+    "signal": SIGNAL,
+    "limits": LIMITS,
 }

@@ -10,14 +10,20 @@ from types import MappingProxyType
 
 import polars as pl
 
-from service.core.rules import Holiday, Roll, Rule, Rulebook, SegmentBands
-from service.rulebook.building import build_bands, build_holidays, build_params, build_roll, build_rule
+from service.core.rules import Derived, Holiday, Limits, Roll, Rule, Rulebook, SegmentBands
+from service.rulebook.building import Shared, build_bands, build_params, build_roll, build_rule
+from service.rulebook.calendars import build_holidays, find_clashes
+from service.rulebook.crossing import Names, find_circles
+from service.rulebook.derived import Making
 from service.rulebook.documents import Document, read_document
+from service.rulebook.limits import build_limits
+from service.rulebook.overrides import Params, Scalar
 from service.rulebook.problems import Problem, RulebookError
-from service.rulebook.walk import Scalar
 
-LISTS, CALENDARS = "lists", "calendars"
-SEGMENTS_FILE, PARAMS_FILE = "segments.yaml", "params.yaml"
+LISTS, CALENDARS, SIGNALS = "lists", "calendars", "signals"
+SEGMENTS_FILE, PARAMS_FILE, LIMITS_FILE = "segments.yaml", "params.yaml", "limits.yaml"
+OWN_FILES = (SEGMENTS_FILE, PARAMS_FILE, LIMITS_FILE)
+_OWN_FILES = f"{', '.join(OWN_FILES[:-1])} or {OWN_FILES[-1]}"
 # Folders beside the rules that others read: usage mappings, simulated cities, tests of the rules.
 ELSEWHERE = ("mappings", "profiles", "tests")
 
@@ -80,14 +86,17 @@ class _Reading:
     """What has been read so far."""
 
     catalogue: Mapping[str, pl.DataType]
-    params: Mapping[str, Scalar]
+    params: Params
     problems: list[Problem] = field(default_factory=list)
     contents: dict[str, object] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)  # rule id -> file
     rules: list[Rule] = field(default_factory=list)
     rolls: list[Roll] = field(default_factory=list)
     bands: tuple[SegmentBands, ...] = ()
-    holidays: list[Holiday] = field(default_factory=list)
+    calendars: list[tuple[Document, tuple[Holiday, ...]]] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
+    derived: Mapping[str, Derived] = field(default_factory=dict)
+    shared: Shared = field(default_factory=lambda: Shared({}, {}))
 
     def read(self, folder: Path) -> None:
         """Read every file of a folder."""
@@ -97,9 +106,21 @@ class _Reading:
 
     def take(self, documents: Sequence[Document], place: str) -> None:
         """Build what documents say, the shared parameters first."""
-        for document in sorted(documents, key=lambda one: (one.file != PARAMS_FILE, one.file)):
-            self.contents[document.file] = document.data
+        self.contents |= {one.file: one.data for one in documents}
+        files = [*self.contents, *(problem.file for problem in self.problems)]
+        names = Names({Path(file).stem: file.partition("/")[0] for file in files if _is_rule(file)})
+        of_file = {one.file: one for one in documents}
+        if PARAMS_FILE in of_file:
+            self._take(of_file.pop(PARAMS_FILE))
+        making = Making(self.catalogue, self.params)
+        making.make([of_file.pop(file) for file in sorted(of_file) if file.startswith(f"{SIGNALS}/")])
+        self.problems += making.problems
+        self.derived = making.made
+        self.shared = Shared(making.signals, self.params, making.parts, frozenset(making.broken), names)
+        for _, document in sorted(of_file.items()):
             self._take(document)
+        self.problems += find_clashes(self.calendars)
+        self.problems += find_circles([one for one in documents if _is_rule(one.file)], names)
         if not self.rules and not self.problems:
             self.problems.append(Problem(place, 0, "no rules in it; expected <family>/<rule id>.yaml"))
 
@@ -111,7 +132,11 @@ class _Reading:
             rules=tuple(sorted(self.rules, key=lambda rule: rule.id)),
             rolls=tuple(self.rolls),
             bands=self.bands,
-            holidays=tuple(sorted(self.holidays, key=lambda run: (run.first_day, run.name))),
+            holidays=tuple(
+                sorted((run for _, runs in self.calendars for run in runs), key=lambda run: (run.first_day, run.name))
+            ),
+            derived=self.derived,
+            limits=self.limits,
             contents=self.contents,
         )
 
@@ -123,8 +148,8 @@ class _Reading:
                 continue
             if path.suffix == ".yml":
                 self.problems.append(Problem(file, 0, f"rename it to {path.stem}.yaml, else it is not read"))
-            elif path.suffix == ".yaml" and len(parts) == 1 and file not in (SEGMENTS_FILE, PARAMS_FILE):
-                self.problems.append(Problem(file, 0, f"expected <family>/{file}, {SEGMENTS_FILE} or {PARAMS_FILE}"))
+            elif path.suffix == ".yaml" and len(parts) == 1 and file not in OWN_FILES:
+                self.problems.append(Problem(file, 0, f"expected <family>/{file}, {_OWN_FILES}"))
             elif path.suffix == ".yaml" and len(parts) > 2:  # noqa: PLR2004 - a family and a file
                 self.problems.append(Problem(file, 0, "lies too deep; expected <family>/<rule id>.yaml"))
             elif path.suffix == ".yaml":
@@ -134,13 +159,15 @@ class _Reading:
         family = document.file.partition("/")[0]
         try:
             if document.file == PARAMS_FILE:
-                self.params = {**self.params, **build_params(document)}
+                self.params = {**self.params, **build_params(document, self.catalogue)}
             elif document.file == SEGMENTS_FILE:
                 self.bands = build_bands(document, self.catalogue)
+            elif document.file == LIMITS_FILE:
+                self.limits = build_limits(document)
             elif family == CALENDARS:
-                self.holidays.extend(build_holidays(document))
+                self.calendars.append((document, build_holidays(document, self.shared.names)))
             elif family == LISTS:
-                self.rolls.append(build_roll(document, self.catalogue, self.params))
+                self.rolls.append(build_roll(document, self.shared))
             else:
                 self._take_rule(document, family)
         except RulebookError as error:
@@ -154,4 +181,10 @@ class _Reading:
             )
         if not re.fullmatch(_ID, document.stem):
             self.problems.append(Problem(document.file, 0, "a rule's file is its id: use a-z, 0-9 and _ only"))
-        self.rules.append(build_rule(document, family, self.catalogue, self.params))
+        self.rules.append(build_rule(document, family, self.shared))
+
+
+def _is_rule(file: str) -> bool:
+    """Whether a file is in the folder of a family of rules."""
+    family, _, name = file.partition("/")
+    return bool(name) and family not in (LISTS, CALENDARS, SIGNALS, *ELSEWHERE)

@@ -1,15 +1,24 @@
 """Reading the parts of one document that mean something: its expressions, its sentences, its evidence."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from service.core.sentences import FORMATS, placeholders
 from service.rulebook.documents import Document, Steps
-from service.rulebook.language import Compiled, LanguageError, compile_expression, parameters_in
+from service.rulebook.language import (
+    Compiled,
+    LanguageError,
+    Part,
+    Vocabulary,
+    compile_expression,
+    parameters_in,
+    words_in,
+)
+from service.rulebook.overrides import Kind, Overridden, Param, Params, read_param
 from service.rulebook.problems import Problem, suggest
-from service.rulebook.walk import Scalar
+from service.rulebook.thresholds import bounds_of
 
 # The core computes it for every warning, so that a sentence may name it without any rule having read it.
 ALWAYS_KNOWN = frozenset({"money_at_risk"})
@@ -21,18 +30,34 @@ class Reader:
 
     document: Document
     signals: Mapping[str, pl.DataType]
-    params: Mapping[str, Scalar]
+    params: Params
+    derived: Mapping[str, Part] = field(default_factory=dict)
+    broken_signals: frozenset[str] = frozenset()  # told of already, as what is wrong with broken parameters
     problems: list[Problem] = field(default_factory=list)
     params_read: set[str] = field(default_factory=set)
     broken_params: set[str] = field(default_factory=set)  # told of already: what reads them is not judged
 
     def __post_init__(self) -> None:
         """Take the document's own parameters before the shared ones."""
-        own = self.at("params")
-        if isinstance(own, dict):
-            self.broken_params = {name for name, value in own.items() if not isinstance(value, str | int | float)}
-            sound = {name: value for name, value in own.items() if name not in self.broken_params}
-            self.params = {**self.params, **sound}
+        own = self.read_params("params")
+        self.broken_params = {name for name, value in own.items() if value is None}
+        self.params = {**self.params, **{name: value for name, value in own.items() if value is not None}}
+
+    def read_params(self, *steps: str) -> dict[str, Param | None]:
+        """The parameters at some steps, None where one is broken."""
+        told = self.at(*steps)
+        return {name: self._param((*steps, name), one) for name, one in told.items()} if isinstance(told, dict) else {}
+
+    def _param(self, steps: Steps, told: object) -> Param | None:
+        def fault(inner: Steps, said: str) -> None:
+            self.fault((*steps, *inner), f"{_name((*steps, *inner))}: {said}")
+
+        return read_param(told, self.signals, fault)
+
+    @property
+    def words(self) -> Vocabulary:
+        """What expressions may name."""
+        return Vocabulary(self.signals, self.params, self.derived, bounds_of(tuple(self.signals)))
 
     def fault(self, steps: Steps, message: str) -> None:
         """Keep a problem."""
@@ -60,20 +85,23 @@ class Reader:
         value = self.at(*steps)
         return value if isinstance(value, list) else []
 
-    def words(self, *steps: str | int) -> dict[str, str]:
+    def texts(self, *steps: str | int) -> dict[str, str]:
         """Texts by language at some steps."""
         value = self.at(*steps)
         return {key: " ".join(str(text).split()) for key, text in value.items()} if isinstance(value, dict) else {}
 
-    def expression(self, *steps: str | int, beside: Mapping[str, pl.DataType] | None = None) -> Compiled | None:
-        """Compile the condition at some steps; None where there is none or it has faults. `beside`: further names."""
+    def expression(
+        self, *steps: str | int, beside: Mapping[str, pl.DataType] | None = None, wants: Kind | None = "boolean"
+    ) -> Compiled | None:
+        """Compile the SQL at some steps; None where there is none or it has faults. `beside`: further names."""
         text = self.text(*steps)
         named = parameters_in(text)
         self.params_read |= named
-        if not text.strip() or named & self.broken_params:
+        if not text.strip() or named & self.broken_params or self.broken_signals & set(words_in(text)):
             return None
         try:
-            return compile_expression(text, {**self.signals, **(beside or {})}, self.params)
+            words = replace(self.words, signals={**self.signals, **beside}) if beside else self.words
+            return compile_expression(text, words, wants)
         except LanguageError as error:
             for message in error.messages:
                 self.fault(steps, f"{_name(steps)}: {message}")
@@ -82,7 +110,7 @@ class Reader:
     def sentence_names(self, *steps: str | int) -> list[str]:
         """The signals that the sentences at some steps name, all languages together."""
         named: dict[str, None] = {}
-        for language, template in self.words(*steps).items():
+        for language, template in self.texts(*steps).items():
             where = (*steps, language)
             try:
                 places = placeholders(template)
@@ -94,13 +122,15 @@ class Reader:
                     self.fault(where, f"{_name(where)}: unknown format {form}, expected {' | '.join(FORMATS)}")
                 if name in self.params:
                     self.params_read.add(name)
+                    if isinstance(self.params[name], Overridden):
+                        self.fault(where, f"{_name(where)}: {name} differs by subscriber; name a signal instead")
                 elif self.is_known(name, where):
                     named[name] = None
         return list(named)
 
     def is_known(self, name: str, steps: Steps) -> bool:
         """Whether a signal of that name exists; if not, that is a problem."""
-        if name not in self.signals:
+        if name not in self.signals and name not in self.broken_signals:
             self.fault(steps, f"{_name(steps)}: unknown signal {name}{suggest(name, self.signals)}")
         return name in self.signals
 
@@ -110,10 +140,13 @@ class Reader:
         known = [name for at, name in named if self.is_known(name, ("numbers", at))]
         return tuple(dict.fromkeys(known if named else default))
 
+    def stands_for(self, names: Iterable[str]) -> set[str]:
+        """The names, and the catalogue's signals that derived ones among them are made of."""
+        return {*(names := list(names)), *(read for name in names for read in self.words.reads(name))}
+
     def check_params_are_read(self) -> None:
         """A parameter that nothing reads is a mistake: somebody believes that it changes something."""
-        own = self.at("params")
-        for name in own if isinstance(own, dict) else ():
+        for name in own if isinstance(own := self.at("params"), dict) else ():
             if name not in self.params_read:
                 self.fault(("params", name), f"params.{name} is read by nothing; name it as :{name} or remove it")
 

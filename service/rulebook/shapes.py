@@ -142,6 +142,7 @@ class Named:
     about: str
     of: "Shape"
     names: str = "[a-z][a-z0-9_]*"
+    required: tuple[str, ...] = ()
 
     def faults(self, value: object, steps: Steps) -> Iterator[Fault]:
         """What is wrong with a value."""
@@ -152,15 +153,19 @@ class Named:
             if not re.fullmatch(self.names, name):
                 yield (*steps, name), f"{_at(steps)}{name} is no name; use a-z, 0-9 and _"
             yield from self.of.faults(inner, (*steps, name))
+        for name in self.required:
+            if name not in value:
+                yield steps, f"{_at(steps)}{name} is missing"
 
     def schema(self) -> dict[str, object]:
         """Its JSON Schema."""
-        return {
+        made: dict[str, object] = {
             "type": "object",
             "propertyNames": {"pattern": f"^(?:{self.names})$"},
             "additionalProperties": self.of.schema(),
             "description": self.about,
         }
+        return {**made, "required": list(self.required)} if self.required else made
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +204,24 @@ class Fields:
         }
 
 
-Shape = Text | Number | Day | Value | Each | Named | Fields
+@dataclass(frozen=True, slots=True)
+class Either:
+    """Something plain, or a table that says more."""
+
+    about: str
+    plain: "Shape"
+    table: "Shape"
+
+    def faults(self, value: object, steps: Steps) -> Iterator[Fault]:
+        """What is wrong with a value."""
+        return (self.table if isinstance(value, dict) else self.plain).faults(value, steps)
+
+    def schema(self) -> dict[str, object]:
+        """Its JSON Schema."""
+        return {"anyOf": [self.plain.schema(), self.table.schema()], "description": self.about}
+
+
+Shape = Text | Number | Day | Value | Each | Named | Fields | Either
 
 
 def _at(steps: Steps) -> str:

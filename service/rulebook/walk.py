@@ -1,15 +1,13 @@
 """The walk over a parsed expression: which constructs are allowed, which names exist, which kinds go together."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import polars as pl
 from sqlglot import exp
 
+from service.rulebook.overrides import Kind, Params, kind_of, kind_of_value, values_of
 from service.rulebook.problems import suggest
 
-Kind = Literal["boolean", "number", "text", "date"]
-Scalar = float | int | str | bool
 PARAMETER_MARK = "given__"
 
 # What may stand in an expression, and with which parts. All else is refused: aggregates and OVER would make a verdict
@@ -52,19 +50,6 @@ _LANGUAGE = (
 )
 
 
-def kind_of(dtype: pl.DataType) -> Kind | None:
-    """The kind of a column's values, None for what the language does not speak of."""
-    if dtype.is_numeric():
-        return "number"
-    kinds: Mapping[type[pl.DataType], Kind] = {
-        pl.Boolean: "boolean",
-        pl.String: "text",
-        pl.Enum: "text",
-        pl.Date: "date",
-    }
-    return kinds.get(dtype.base_type())
-
-
 def column_name(column: exp.Column) -> str:
     """The signal or field of an event that a column names: status, event.status."""
     return f"{column.table}.{column.name}" if column.table else column.name
@@ -73,7 +58,7 @@ def column_name(column: exp.Column) -> str:
 class Walk:
     """One walk: gathers all faults, and the names of signals and parameters in the order they are read."""
 
-    def __init__(self, signals: Mapping[str, pl.DataType], params: Mapping[str, Scalar]) -> None:
+    def __init__(self, signals: Mapping[str, pl.DataType], params: Params) -> None:
         self.signals = signals
         self.params = params
         self.faults: list[str] = []
@@ -101,7 +86,7 @@ class Walk:
             return self._fault(_refusal(node))
         extra = [part for part, value in node.args.items() if value and part not in _ALLOWED[type(node)]]
         if extra:
-            return self._fault(f"{_show(node)}: this form is not part of the language ({_LANGUAGE})")
+            return self._fault(f"{show(node)}: this form is not part of the language ({_LANGUAGE})")
         return visitor(node)
 
     def _fault(self, message: str) -> Kind | None:
@@ -113,12 +98,12 @@ class Walk:
         for part in _operands(node):
             kind = self.visit(part)
             if kind not in (None, "boolean"):
-                self._fault(f"{_show(part)} is a {kind}, expected a boolean beside {node.key.upper()}")
+                self._fault(f"{show(part)} is a {kind}, expected a boolean beside {node.key.upper()}")
         return "boolean"
 
     def _comparison(self, node: exp.Expr) -> Kind:
         if isinstance(node, exp.In) and not node.expressions:
-            self._fault(f"{_show(node)}: IN wants a list of values")
+            self._fault(f"{show(node)}: IN wants a list of values")
         self._agree(node, _operands(node))
         self._check_values(_operands(node))
         return "boolean"
@@ -130,23 +115,23 @@ class Walk:
             if not isinstance(domain, pl.Enum):
                 continue
             known = domain.categories.to_list()
-            for said in filter(None, map(self._said, parts)):
+            for said in (one for part in parts for one in self._said(part)):
                 if said not in known:
                     near = suggest(said, known) or f"; expected {' | '.join(known)}"
-                    self._fault(f"{_show(column)} is never '{said}'{near}")
+                    self._fault(f"{show(column)} is never '{said}'{near}")
 
-    def _said(self, part: exp.Expr) -> str | None:
-        """The text that a literal or a parameter stands for."""
+    def _said(self, part: exp.Expr) -> tuple[str, ...]:
+        """The texts that a literal or a parameter can stand for."""
         if isinstance(part, exp.Placeholder):
-            value = self.params.get(part.name.removeprefix(PARAMETER_MARK))
-            return value if isinstance(value, str) else None
-        return part.name if isinstance(part, exp.Literal) and part.is_string else None
+            values = values_of(self.params.get(part.name.removeprefix(PARAMETER_MARK)))
+            return tuple(value for value in values if isinstance(value, str))
+        return (part.name,) if isinstance(part, exp.Literal) and part.is_string else ()
 
     def _arithmetic(self, node: exp.Expr) -> Kind:
         for part in _operands(node):
             kind = self.visit(part)
             if kind not in (None, "number"):
-                self._fault(f"{_show(part)} is a {kind}, expected a number")
+                self._fault(f"{show(part)} is a {kind}, expected a number")
         return "number"
 
     def _same(self, node: exp.Expr) -> Kind | None:
@@ -155,28 +140,28 @@ class Walk:
     def _agree(self, node: exp.Expr, parts: list[exp.Expr]) -> Kind | None:
         kinds = dict.fromkeys(kind for kind in map(self.visit, parts) if kind is not None)
         if len(kinds) > 1:
-            return self._fault(f"{_show(node)} puts {' and '.join(kinds)} together, expected one kind")
+            return self._fault(f"{show(node)} puts {' and '.join(kinds)} together, expected one kind")
         return next(iter(kinds), None)
 
     def _is_null(self, node: exp.Expr) -> Kind:
         if not isinstance(node.expression, exp.Null):
-            self._fault(f"{_show(node)}: IS goes with NULL only; write x = true")
+            self._fault(f"{show(node)}: IS goes with NULL only; write x = true")
         self.visit(node.this)
         return "boolean"
 
     def _like(self, node: exp.Expr) -> Kind:
         pattern = node.expression
         if not (isinstance(pattern, exp.Literal) and pattern.is_string):
-            self._fault(f"{_show(node)}: LIKE wants a quoted pattern")
+            self._fault(f"{show(node)}: LIKE wants a quoted pattern")
         if self.visit(node.this) not in (None, "text"):
-            self._fault(f"{_show(node.this)} is no text, which LIKE wants")
+            self._fault(f"{show(node.this)} is no text, which LIKE wants")
         return "boolean"
 
     def _case(self, node: exp.Expr) -> Kind | None:
         branches = node.args["ifs"]
         for branch in branches:
             if self.visit(branch.this) not in (None, "boolean"):
-                self._fault(f"{_show(branch.this)} is no boolean, which WHEN wants")
+                self._fault(f"{show(branch.this)} is no boolean, which WHEN wants")
         results = [branch.args["true"] for branch in branches]
         return self._agree(node, [*results, *filter(None, [node.args.get("default")])])
 
@@ -204,7 +189,7 @@ class Walk:
             known = [f":{param}" for param in self.params]
             return self._fault(f"unknown parameter :{name}{suggest(f':{name}', known)}")
         self.params_read[name] = None
-        return "boolean" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
+        return kind_of_value(value)
 
 
 def _operands(node: exp.Expr) -> list[exp.Expr]:
@@ -213,7 +198,8 @@ def _operands(node: exp.Expr) -> list[exp.Expr]:
     return [part for part in parts if isinstance(part, exp.Expr)] + list(node.args.get("expressions") or ())
 
 
-def _show(node: exp.Expr) -> str:
+def show(node: exp.Expr) -> str:
+    """A part of an expression as it was written, shortened where it is long."""
     text = node.sql().replace(PARAMETER_MARK, "")
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - what fits into a line of errors
 
@@ -222,7 +208,7 @@ def _refusal(node: exp.Expr) -> str:
     if isinstance(node, exp.Null):
         return "NULL is never equal to anything; write IS NULL or IS NOT NULL"
     if isinstance(node, exp.Window | exp.AggFunc):
-        return f"{_show(node)}: aggregates and OVER are not allowed, a verdict may not depend on other subscribers"
+        return f"{show(node)}: aggregates and OVER are not allowed, a verdict may not depend on other subscribers"
     if isinstance(node, exp.Query | exp.Subquery):
-        return f"{_show(node)}: queries are not allowed, write a condition"
-    return f"{_show(node)}: not part of the language ({_LANGUAGE})"
+        return f"{show(node)}: queries are not allowed, write a condition"
+    return f"{show(node)}: not part of the language ({_LANGUAGE})"

@@ -5,9 +5,9 @@ import json
 import sys
 from typing import Any
 
-from tests.bench import bad_lines, city, lookup, throughput
+from tests.bench import bad_lines, city, lookup, rules, throughput
 
-BENCHES = {"throughput": throughput, "bad_lines": bad_lines, "city": city, "lookup": lookup}
+BENCHES = {"throughput": throughput, "bad_lines": bad_lines, "city": city, "lookup": lookup, "rules": rules}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The command `rules check` reads the whole rules folder; status 1 says that something in it is wrong."""
+"""The command `rules check` reads the whole rules folder; status 2 says that something in it is wrong."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ def test_what_is_wrong_in_any_file_is_told_by_line_with_status_1(folder: Path) -
     (folder / "mappings" / "odd.yaml").write_bytes(b"\xff")
     found = checked(str(folder))
     lines = found.stdout.splitlines()
-    assert found.exit_code == 1
+    assert found.exit_code == 2
     assert lines[0] == f"drops/spend_drop.yaml:{rule}: when: status is never 'nromal'; did you mean normal?"
     assert lines[1] == "mappings/odd.yaml: it is not UTF-8 text"
     assert lines[2].startswith(f"mappings/postpaid_daily.yaml:{mapping}: column calls: type intger; did you mean int")

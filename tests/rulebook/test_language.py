@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import polars as pl
 import pytest
 
-from service.rulebook.language import LanguageError, compile_expression
-from service.rulebook.walk import Kind, Scalar
+from service.rulebook.language import LanguageError, Vocabulary, compile_expression
+from service.rulebook.overrides import Kind, Scalar
 
 SIGNALS: Mapping[str, pl.DataType] = {
     "spend": pl.Int64(),
@@ -32,6 +32,7 @@ FRAME = pl.DataFrame(
     schema=dict(SIGNALS),
 )
 PARAMS: Mapping[str, Scalar] = {"drop": 0.3, "low": -3, "place": "campus", "flag": True, "many": 2}
+WORDS = Vocabulary(SIGNALS, PARAMS)
 
 T, F, N = True, False, None
 
@@ -105,19 +106,19 @@ T, F, N = True, False, None
     ],
 )
 def test_means_what_sql_means(text: str, expected: list[bool | None]) -> None:
-    compiled = compile_expression(text, SIGNALS, PARAMS)
+    compiled = compile_expression(text, WORDS)
     values = FRAME.select(it=compiled.expression)["it"].to_list()
     assert (values if len(values) == FRAME.height else values * FRAME.height) == expected
 
 
 def test_says_which_signals_and_parameters_it_reads_in_their_order() -> None:
-    compiled = compile_expression("ratio > :drop AND (event.total > 0 OR spend > :many OR ratio < 1)", SIGNALS, PARAMS)
+    compiled = compile_expression("ratio > :drop AND (event.total > 0 OR spend > :many OR ratio < 1)", WORDS)
     assert compiled.names == ("ratio", "event.total", "spend")
     assert compiled.params == ("drop", "many")
 
 
 def test_a_quoted_colon_is_no_parameter() -> None:
-    assert compile_expression("market = 'a :drop'", SIGNALS, {}).params == ()
+    assert compile_expression("market = 'a :drop'", Vocabulary(SIGNALS)).params == ()
 
 
 @pytest.mark.parametrize(
@@ -166,21 +167,21 @@ def test_a_quoted_colon_is_no_parameter() -> None:
 )
 def test_refuses_with_what_was_expected(text: str, fault: str) -> None:
     with pytest.raises(LanguageError) as caught:
-        compile_expression(text, SIGNALS, PARAMS)
+        compile_expression(text, WORDS)
     assert fault in str(caught.value)
 
 
 def test_names_every_fault_of_an_expression() -> None:
     with pytest.raises(LanguageError) as caught:
-        compile_expression("spent > 1 AND ratio > :dorp OR market > 2", SIGNALS, PARAMS)
+        compile_expression("spent > 1 AND ratio > :dorp OR market > 2", WORDS)
     assert len(caught.value.messages) == 3
 
 
 def test_a_record_can_only_be_read_by_rules_on_a_type() -> None:
     with pytest.raises(LanguageError, match="no `on` types"):
-        compile_expression("event.total > 1", {"spend": pl.Int64()}, {})
+        compile_expression("event.total > 1", Vocabulary({"spend": pl.Int64()}))
 
 
 @pytest.mark.parametrize(("text", "kind"), [("spend / 2", "number"), ("COALESCE(market, 'x')", "text")])
 def test_other_kinds_can_be_wanted(text: str, kind: Kind) -> None:
-    assert compile_expression(text, SIGNALS, PARAMS, kind).names in {("spend",), ("market",)}
+    assert compile_expression(text, WORDS, kind).names in {("spend",), ("market",)}

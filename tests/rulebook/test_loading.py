@@ -223,8 +223,8 @@ SPOILED = [
     ),
     (
         "clear_when: spend_30d_drop < 0.2",
-        "keep_for: 14d",
-        ("8: keep_for goes with `on`; a rule judged every day ends by clear_when"),
+        "on: [quota]\nkeep_for: 14d\nfor: 3d",
+        ("10: for: a rule with `on` is raised by what happens, expected no for"),
     ),
     (
         "window: 30d",
@@ -280,7 +280,7 @@ def test_all_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         "calendars/d.yaml:2: holidays.0.first: expected a date like 2026-02-15, found the text 2013-02-30",
         "calendars/e.yaml:1: expected fields holidays, found a list",
         "calendars/f.yaml:2: last 2013-02-08 lies before first 2013-02-09",
-        "five.yaml: expected <family>/five.yaml, segments.yaml or params.yaml",
+        "five.yaml: expected <family>/five.yaml, segments.yaml, params.yaml or limits.yaml",
         "lists/six.yaml:1: title: zh is missing: in zh",
         "lists/six.yaml:1: when: the expression is a number, expected a boolean",
         "params.yaml:1: high: expected a number, a text, true or false, found a list",

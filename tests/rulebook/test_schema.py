@@ -11,7 +11,14 @@ from service.rulebook.documents import plain
 from service.rulebook.loading import ELSEWHERE, default_folder
 from service.rulebook.schema import FILE, schema_text
 
-KIND_OF = {"lists": "list", "calendars": "calendar", "segments.yaml": "segments", "params.yaml": "params"}
+KIND_OF = {
+    "lists": "list",
+    "calendars": "calendar",
+    "signals": "signal",
+    "segments.yaml": "segments",
+    "params.yaml": "params",
+    "limits.yaml": "limits",
+}
 FILES = sorted(
     path.relative_to(default_folder()).as_posix()
     for path in default_folder().rglob("*.yaml")
