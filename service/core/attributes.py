@@ -25,6 +25,7 @@ TEXTS = (
 _DAYS = (
     "activated_on", "birthday", "status_since", "porting_since", "competitor_called_on",
     "first_seen", "last_heard", "last_outgoing", "last_recharge", "segment_since",
+    "segment_before_since",
 )  # fmt: skip
 _AMOUNTS = ("fee_minor", "balance_minor", "arrears_minor", "last_recharge_minor")
 _FLAGS = ("dual_sim", *(f"consent_{channel}" for channel in CHANNELS))  # 1, 0 or ABSENT
@@ -111,9 +112,11 @@ class Attributes:
         return pl.DataFrame({name: column[:rows].copy() for name, column in self.columns.items()})
 
     def restore(self, frame: pl.DataFrame, vocabularies: Mapping[str, pl.Series]) -> None:
-        """The inverse of `frame` and of the vocabularies' strings."""
+        """The inverse of `frame` and of the vocabularies' strings; a column that it lacks tells nothing."""
         self.grow(frame.height)
         for name, (_, fill) in _FILL.items():
+            if name not in frame.columns:  # of an earlier release
+                continue
             values = frame[name].to_numpy()
             if (values != fill).any():
                 self.writable(name)[: frame.height] = values

@@ -20,11 +20,11 @@ from service.core.hashing import hash64
 from service.core.judge import Found, conclude, daily_rules, event_rules, judge_rows
 from service.core.raising import orders_of
 from service.core.rules import Rulebook
-from service.core.segments import assign
+from service.core.segments import assign, changes
 from service.core.state import Aside, State
-from service.core.turn import CONTACTS, LATE, Counts, DayRecord, Turn
+from service.core.turn import CONTACTS, LATE, SEGMENT_CHANGES, Counts, DayRecord, Turn
 
-SLICE = 4000  # transitions a slice is planned for; a transaction carries at most 5,000
+SLICE = 4000  # transitions and changes of segment a slice is planned for; a transaction carries at most 5,000
 SLICE_ROWS = 1 << 15  # rows that a close moves on while nobody may read
 
 
@@ -120,9 +120,11 @@ def _slices_of_rows(state: State) -> Iterator[np.ndarray]:
 def _told(state: State, rulebook: Rulebook, found: Found, record: DayRecord, aside: Aside) -> list[Turn]:
     with aside():
         transitions = conclude(state, rulebook, found, record.cut, standing=not state.judged)
+        # Where all begin, at a shard's first close, is no change.
+        moved = changes(state, rulebook, record.day) if state.judged else pl.DataFrame(schema=SEGMENT_CHANGES)
     if not record.slices:
-        record = replace(record, slices=max(1, -(-transitions.height // SLICE)))
-    return _publish_close(state, transitions, record)
+        record = replace(record, slices=max(1, -(-(transitions.height + moved.height) // SLICE)))
+    return _publish_close(state, transitions, moved, record)
 
 
 def retrace(
@@ -211,11 +213,13 @@ def _cuts(state: State, batch: Batch) -> list[tuple[int, int, int]]:
     return cuts
 
 
-def _publish_close(state: State, transitions: pl.DataFrame, record: DayRecord) -> list[Turn]:
+def _publish_close(state: State, transitions: pl.DataFrame, moved: pl.DataFrame, record: DayRecord) -> list[Turn]:
     forgotten = state.episodes.forget(record.day - state.config.keep_days)
     state.judged = True
     contacts = state.episodes.contact(orders_of(transitions))
     mine, theirs = _dealt(transitions, record), _dealt(contacts, record)
+    # A change is not remembered as an episode is: what slices that are done have said is not said again.
+    changed = _dealt(moved.filter(pl.Series(_numbers(moved, record) >= record.slices_done)), record)
     turns = []
     for number in range(record.slices_done, record.slices):
         state.last_close = replace(record, slices_done=number + 1)
@@ -228,6 +232,7 @@ def _publish_close(state: State, transitions: pl.DataFrame, record: DayRecord) -
                 late=pl.DataFrame(schema=LATE),
                 forgotten=forgotten if number == record.slices - 1 else (),
                 day=state.last_close,
+                segments=changed[number],
             )
         )
     return turns
@@ -240,9 +245,13 @@ def _dealt(frame: pl.DataFrame, record: DayRecord) -> list[pl.DataFrame]:
     """
     if record.slices == 1:
         return [frame]
-    numbers = hash64(frame["subscriber_id"]) % np.uint64(record.slices)
-    numbers = np.maximum(numbers, np.uint64(record.slices_done))
+    numbers = np.maximum(_numbers(frame, record), record.slices_done)
     return [frame.filter(pl.Series(numbers == number)) for number in range(record.slices)]
+
+
+def _numbers(frame: pl.DataFrame, record: DayRecord) -> np.ndarray:
+    """The slice (int64) that each line's subscriber is of."""
+    return (hash64(frame["subscriber_id"]) % np.uint64(record.slices)).astype(np.int64)
 
 
 def apply_feedback(state: State, rulebook: Rulebook, frame: pl.DataFrame) -> Turn:

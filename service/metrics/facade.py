@@ -89,6 +89,9 @@ class Metrics:
             if transition == "raised":
                 self._count_raised(rule, orders, count, standing=standing)
 
+        for line, count in Tally(turn.segments.select("segment", "market").iter_rows()).items():
+            self._count("segment_changes", count, line[0], self._markets.admit(line[1] or ""))
+
     def _count_raised(self, rule: str, orders: str | None, count: int, *, standing: bool) -> None:
         if standing:
             self._count("warnings_standing", count, rule)

@@ -1,4 +1,4 @@
-"""From documents to what the core judges by: rules, lists, segment bands, holidays."""
+"""From documents to what the core judges by: rules, lists, holidays."""
 
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -8,12 +8,12 @@ import polars as pl
 
 from service.core.calendar import to_day
 from service.core.events import CLOSED, FIELDS
-from service.core.rules import SEVERITIES, Holiday, Offer, Order, Roll, Rule, SegmentBands
+from service.core.rules import SEVERITIES, Holiday, Offer, Order, Roll, Rule
 from service.core.signals import windows_of
 from service.rulebook.documents import Document
-from service.rulebook.formats import CALENDAR, LIST, PARAMS, RULE, SEGMENTS
+from service.rulebook.formats import CALENDAR, LIST, PARAMS, RULE
 from service.rulebook.language import Compiled
-from service.rulebook.problems import RulebookError, suggest
+from service.rulebook.problems import RulebookError
 from service.rulebook.reading import ALWAYS_KNOWN, Reader
 from service.rulebook.shapes import Shape
 from service.rulebook.walk import Scalar
@@ -24,7 +24,7 @@ Params = Mapping[str, Scalar]
 
 def build_rule(document: Document, family: str, signals: Signals, params: Params) -> Rule:
     """A rule from its document; `params` are shared, the rule's own go before them. Raises: RulebookError."""
-    reader = _reader(document, RULE, signals, params)
+    reader = reader_of(document, RULE, signals, params)
     on = tuple(name for name in reader.items("on") if isinstance(name, str) and name in FIELDS)
     reader.signals = {**signals, **_event_fields(on)}
     when, clear = reader.expression("when"), reader.expression("clear_when")
@@ -61,8 +61,8 @@ def build_rule(document: Document, family: str, signals: Signals, params: Params
         names=frozenset(names),
         numbers=numbers,
         measure=reader.text("measure") or None,
-        window_days=_day_count(reader.text("window")),
-        keep_for_days=_day_count(reader.text("keep_for")),
+        window_days=day_count(reader.text("window")),
+        keep_for_days=day_count(reader.text("keep_for")),
         orders=tuple(Order(channel, None if made is None else made.expression) for channel, made in orders),
         offer=_offer(reader),
         why=reader.words("why"),
@@ -74,7 +74,7 @@ def build_rule(document: Document, family: str, signals: Signals, params: Params
 
 def build_roll(document: Document, signals: Signals, params: Params) -> Roll:
     """A list of subscribers from its document. Raises: RulebookError."""
-    reader = _reader(document, LIST, signals, params)
+    reader = reader_of(document, LIST, signals, params)
     when = reader.expression("when")
     numbers = reader.numbers(_names(when))
     reader.check_params_are_read()
@@ -91,42 +91,15 @@ def build_roll(document: Document, signals: Signals, params: Params) -> Roll:
 
 def build_params(document: Document) -> Params:
     """The values that any rule may name. Raises: RulebookError."""
-    reader = _reader(document, PARAMS, {}, {})
+    reader = reader_of(document, PARAMS, {}, {})
     if reader.problems or not isinstance(document.data, dict):
         raise RulebookError(reader.problems)
     return document.data
 
 
-def build_bands(document: Document, signals: Signals) -> tuple[SegmentBands, ...]:
-    """The bands of segments, in order of priority. Raises: RulebookError."""
-    reader = _reader(document, SEGMENTS, signals, {})
-    seen: dict[str, int] = {}
-    for at in range(len(reader.items("bands"))):
-        measure, days = reader.text("bands", at, "measure"), _day_count(reader.text("bands", at, "window"))
-        if seen.setdefault(measure, at) != at:
-            reader.fault(("bands", at, "measure"), f"bands.{at}: {measure} has a band already, expected one a measure")
-        name = f"{measure}_{days}d"
-        if days and f"{name}_baseline" not in signals:
-            reader.fault(
-                ("bands", at, "window"), f"bands.{at}: no signal {name}_baseline{suggest(f'{name}_baseline', signals)}"
-            )
-    if reader.problems:
-        raise RulebookError(reader.problems)
-    return tuple(
-        SegmentBands(
-            measure=reader.text("bands", at, "measure"),
-            window_days=_day_count(reader.text("bands", at, "window")) or 0,
-            stable=float(str(reader.at("bands", at, "stable"))),
-            warned=float(str(reader.at("bands", at, "warned"))),
-            up_floor=int(str(reader.at("bands", at, "up_floor"))),
-        )
-        for at in range(len(reader.items("bands")))
-    )
-
-
 def build_holidays(document: Document) -> tuple[Holiday, ...]:
     """The holidays of a calendar; days of one file may not overlap. Raises: RulebookError."""
-    reader = _reader(document, CALENDAR, {}, {})
+    reader = reader_of(document, CALENDAR, {}, {})
     if reader.problems:
         raise RulebookError(reader.problems)
     holidays = [
@@ -147,7 +120,8 @@ def build_holidays(document: Document) -> tuple[Holiday, ...]:
     return tuple(holidays)
 
 
-def _reader(document: Document, shape: Shape, signals: Signals, params: Params) -> Reader:
+def reader_of(document: Document, shape: Shape, signals: Signals, params: Params) -> Reader:
+    """A reader of a document, which knows already what is wrong with its shape."""
     reader = Reader(document, signals, params)
     for steps, message in shape.faults(document.data, ()):
         reader.fault(steps, message)
@@ -168,7 +142,7 @@ def _event_fields(on: tuple[str, ...]) -> dict[str, pl.DataType]:
 
 def _check_window(reader: Reader) -> None:
     """A window that is not configured has no signals, so that nothing can have been measured over it."""
-    days = _day_count(reader.text("window"))
+    days = day_count(reader.text("window"))
     known = sorted(windows_of(reader.signals))
     if days and known and days not in known:
         there = " | ".join(f"{one}d" for one in known)
@@ -179,7 +153,8 @@ def _names(*compiled: Compiled | None) -> list[str]:
     return list(dict.fromkeys(name for made in compiled if made is not None for name in made.names))
 
 
-def _day_count(text: str) -> int | None:
+def day_count(text: str) -> int | None:
+    """Days of a text like 14d; None where it says none."""
     digits = text.removesuffix("d")
     return int(digits) if digits.isdigit() else None
 

@@ -10,10 +10,11 @@ from types import MappingProxyType
 
 import polars as pl
 
-from service.core.rules import Holiday, Roll, Rule, Rulebook, SegmentBands
-from service.rulebook.building import build_bands, build_holidays, build_params, build_roll, build_rule
+from service.core.rules import Holiday, Roll, Rule, Rulebook
+from service.rulebook.building import build_holidays, build_params, build_roll, build_rule
 from service.rulebook.documents import Document, read_document
 from service.rulebook.problems import Problem, RulebookError
+from service.rulebook.segments import Segments, build_segments
 from service.rulebook.walk import Scalar
 
 LISTS, CALENDARS = "lists", "calendars"
@@ -86,7 +87,7 @@ class _Reading:
     named: dict[str, str] = field(default_factory=dict)  # rule id -> file
     rules: list[Rule] = field(default_factory=list)
     rolls: list[Roll] = field(default_factory=list)
-    bands: tuple[SegmentBands, ...] = ()
+    segments: Segments = field(default_factory=Segments)
     holidays: list[Holiday] = field(default_factory=list)
 
     def read(self, folder: Path) -> None:
@@ -110,7 +111,7 @@ class _Reading:
             hash=hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_DIGITS],
             rules=tuple(sorted(self.rules, key=lambda rule: rule.id)),
             rolls=tuple(self.rolls),
-            bands=self.bands,
+            **self.segments._asdict(),
             holidays=tuple(sorted(self.holidays, key=lambda run: (run.first_day, run.name))),
             contents=self.contents,
         )
@@ -136,7 +137,7 @@ class _Reading:
             if document.file == PARAMS_FILE:
                 self.params = {**self.params, **build_params(document)}
             elif document.file == SEGMENTS_FILE:
-                self.bands = build_bands(document, self.catalogue)
+                self.segments = build_segments(document, self.catalogue)
             elif family == CALENDARS:
                 self.holidays.extend(build_holidays(document))
             elif family == LISTS:
