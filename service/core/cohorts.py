@@ -97,6 +97,8 @@ def _names(rulebook: Rulebook) -> Iterator[str]:
         yield from roll.names
     for derived in rulebook.derived.values():
         yield from derived.names
+    if rulebook.against == "cohort":
+        yield from (f"{band.measure}_{band.window_days}d_cohort" for band in rulebook.bands)
 
 
 def _tiers(baseline: np.ndarray, tops: Sequence[float]) -> np.ndarray:
