@@ -108,8 +108,9 @@ class _Planning:
         """What is usual on days of the month for rows, in relation to their level: a table of rows and days."""
         column, index = rows[:, None], days + self.first
         usual = self.factors[days, self._groups(rows)[:, None]]
-        lived = course_factors(self.people, self.measure, index, column) * is_present(self.people, index, column)
-        weights: Numbers = usual * lived
+        # Who is there on the first day of the run was there before it.
+        present = is_present(self.people, np.maximum(index, 0), column)
+        weights: Numbers = usual * course_factors(self.people, self.measure, index, column) * present
         return weights
 
     def _mean(self, rows: Numbers) -> Numbers:
@@ -118,7 +119,7 @@ class _Planning:
         end = self.first + MONTH_DAYS
         begins, joins, leaves = (self.people[name][rows] for name in ("begins", "joins", "leaves"))
         moves = (self._own("goal")[rows] != 1) & (begins < end)
-        changes = np.flatnonzero(moves | self._own("anew")[rows] | (joins > self.first) | (leaves < end))
+        changes = np.flatnonzero(moves | self._own("anew")[rows] | (joins > max(self.first, 0)) | (leaves < end))
         mean[changes] = self._weights(rows[changes], np.arange(MONTH_DAYS)[None, :]).mean(axis=1)
         return mean
 

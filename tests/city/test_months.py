@@ -85,3 +85,13 @@ def test_the_winter_holiday_moves_campus_but_those_who_stay(profile: Profile) ->
     assert {place: factor for place, factor in zip(markets, changed, strict=True) if factor != 1} == {
         ("campus", False): 0.5
     }
+
+
+def test_days_before_the_run_count_where_a_month_began_before_it(profile: Profile) -> None:
+    people = make_population(profile, 3000, 1, 92, START)
+    columns = numeric_columns(people)
+    months = {first: plan_month(profile, columns, START, first, np.random.default_rng(1)) for first in (-28, 2)}
+    # The same day of two months: records of the same subscribers, and as much in them.
+    first, later = months[-28].on(0)["voice"], months[2].on(30)["voice"]
+    assert np.mean(first[1]) == pytest.approx(np.mean(later[1]), rel=0.05)
+    assert first[0].tolist() == later[0].tolist()

@@ -95,6 +95,24 @@ def test_without_the_holiday_campus_is_warned_like_any_other_market() -> None:
     assert find(events_of(told), judged_on(told)).of_market("campus", 42) == pytest.approx(13.3, abs=0.4)
 
 
+def test_weekends_and_the_winter_holiday_show_in_the_days() -> None:
+    calls = events().filter((pl.col("type") == "usage.voice") & (pl.col("direction") == "out"))
+    minutes = pl.col("billed_minutes").mean()
+    autumn = calls.filter(pl.col("on") <= date(2012, 12, 30))
+    weekend = pl.col("on").dt.weekday() >= 6
+    assert 0.94 < autumn.filter(weekend).select(minutes).item() / autumn.filter(~weekend).select(minutes).item() < 0.99
+    keep = city().truth().filter(pl.col("code").is_in([21, 23, 43]))
+    for market, kept in (("campus", 0.5), ("group", 1.0)):
+        theirs = calls.join(keep.filter(pl.col("market") == market), on="subscriber_id", how="semi")
+        before, within = (
+            theirs.filter(pl.col("on").is_between(date(2013, 1, first), date(2013, 1, first + 11)))
+            .select(minutes)
+            .item()
+            for first in (5, 19)
+        )
+        assert within / before == pytest.approx(kept, abs=0.1), market
+
+
 def test_nobody_is_left_out_and_who_leaves_is_in_the_truth() -> None:
     assert found().people.filter(pl.col("code") == 0).is_empty()
     lost = found().people.filter(pl.col("code") == 5)["subscriber_id"]
