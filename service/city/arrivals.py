@@ -53,7 +53,7 @@ def _consents(people: pl.DataFrame, rows: Numbers, day: CityDay, rng: np.random.
 
 def _ties(people: pl.DataFrame, rows: Numbers, day: CityDay, start: date) -> list[Draft]:
     drafts = []
-    for strength in ("hard", "soft"):
+    for strength in ("hard", "soft", "vpn"):
         held = people.with_row_index("at").filter(pl.col(f"{strength}_bundle"))
         at = held["at"].to_numpy().astype(np.int64)
         fields = {

@@ -8,14 +8,13 @@ import numpy as np
 import polars as pl
 
 from service.city.encode import Draft, draft, month_column
+from service.city.months import Columns, course_factors, is_present
 from service.city.quotas import Numbers
-from service.city.rhythm import CityDay, is_due_loosely, seconds_between, seconds_of_usage
-from service.city.usage import Columns, course_factors, is_present
+from service.city.rhythm import MONTH_DAYS, CityDay, is_due_loosely, seconds_between, seconds_of_usage
 
 _RECHARGE_PLAY_DAYS = 2  # people recharge about every so many days
 _RECHARGE_UNIT_MINOR = 1000
 _RECHARGES_PER_BALANCE = 4
-_DAYS_OF_A_MONTH = 30
 
 
 @dataclass(slots=True)
@@ -32,9 +31,10 @@ class Ledger:
         here = people["joins"] == 0
         usual = np.where(here, people["spend_level"], 0)
         fee = np.where(here, people["fee_minor"], 0)
-        gone_by = (start.day - 1) / _DAYS_OF_A_MONTH
+        gone_by = (start.day - 1) / MONTH_DAYS
         so_far = (usual * gone_by).astype(np.int64) + (fee if start.day > 1 else 0)
-        data = np.where(here, people["data_level"] * gone_by, 0).astype(np.int64)
+        surfs = here & ~people["data_anew"]
+        data = np.where(surfs, people["data_level"] * gone_by, 0).astype(np.int64)
         return cls(so_far, usual + fee, data)
 
     def turn_month(self) -> None:
@@ -102,7 +102,7 @@ def _recharges(people: Columns, day: CityDay, rng: np.random.Generator) -> list[
     due = is_due_loosely(day.index, people["recharge_every"], people["recharge_phase"], _RECHARGE_PLAY_DAYS)
     rows = np.flatnonzero(due & people["prepaid"] & is_present(people, day.index))
     rows = rows[course_factors(people, "recharge", day.index, rows) > 0]
-    share = people["recharge_every"][rows] / _DAYS_OF_A_MONTH
+    share = people["recharge_every"][rows] / MONTH_DAYS
     units = np.rint(people["monthly_minor"][rows] * share / _RECHARGE_UNIT_MINOR)
     minor = np.maximum(units, 1).astype(np.int64) * _RECHARGE_UNIT_MINOR
     seconds = seconds_of_usage(rows.size, rng)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from service.city.encode import LINES, gather_lines
+from service.city.outages import Outages
 from service.city.profile import Disorder
 from service.city.quotas import Numbers
 from service.city.rhythm import CityDay
@@ -15,7 +16,7 @@ _DAY_US = 86_400_000_000
 _LATE_DAYS = (1, 6)  # within a week, which is how far back records are corrected
 _BEYOND_DAYS = (9, 25)
 _REPEATED_WITHIN_US = 6 * 3_600_000_000
-WAYS = ("on_time", "repeated", "late", "beyond_horizon", "malformed", "unknown")
+WAYS = ("on_time", "repeated", "late", "beyond_horizon", "malformed", "unknown", "held_up")
 DELIVERIES = {**LINES, "way": pl.UInt8()}
 
 # Broken in the ways that real feeds are broken; {id}, {subscriber} and {time} are those of a healthy neighbour.
@@ -33,9 +34,10 @@ _UNKNOWN = '{{"id":"{id}","type":"usage.hologram","subscriber_id":"{subscriber}"
 
 @dataclass(slots=True)
 class Delivery:
-    """The way of events to their topic: most arrive as they happen, some wait here for a later day."""
+    """The way of events to their topic: most arrive as they happen, some wait here for a later day of the run."""
 
     disorder: Disorder
+    outages: Outages
     days: int
     waiting: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DELIVERIES))
 
@@ -58,7 +60,8 @@ class Delivery:
         delayed = (late | beyond) & (day.index + lag < self.days)
         way = np.where(delayed, np.where(late, WAYS.index("late"), WAYS.index("beyond_horizon")), 0)
         shift = np.where(delayed, lag, 0) * _DAY_US
-        return usage.with_columns(arrives_us=pl.col("arrives_us") + pl.Series(shift), way=pl.Series(way).cast(pl.UInt8))
+        told = usage.with_columns(arrives_us=pl.col("arrives_us") + pl.Series(shift), way=pl.Series(way).cast(pl.UInt8))
+        return self.outages.hold(told, day, WAYS.index("held_up"))
 
     def _repeat(self, lines: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
         at = np.flatnonzero(rng.random(lines.height) * 100 < self.disorder.repeated)

@@ -7,6 +7,7 @@ from typing import Literal
 import polars as pl
 
 Course = Literal["fades", "stops", "grows", "dips"]
+DEEPENING = ("fades", "grows", "dips")  # courses of which a profile says how far they go
 NEVER = 1_000_000  # a day number (from the start) that no run reaches
 
 
@@ -27,7 +28,7 @@ class Fate:
     """A way a subscriber may go.
 
     `courses` says what happens to each measure (`voice`, `voice_in`, `data`, `sms`, `spend`, `recharge`) from the day
-    the fate begins: it `fades` to a third or less, `stops`, `grows`, or `dips` by less than anybody would warn of.
+    the fate begins: it `fades`, `stops`, `grows`, or `dips` by less than anybody would warn of; a profile says how far.
     `lasts_days`: it passes again; `leaves_after_days`: the subscriber is gone. `needs` is who can meet it, an
     expression over the population.
     """
@@ -66,18 +67,18 @@ def _balance(after_days: int, amount: pl.Expr, arrears: pl.Expr) -> Move:
     return Move(after_days, "balance", {"amount_minor": amount, "arrears_minor": arrears})
 
 
-# Monthly levels from which on a drop means something.
-_LEAST_MINUTES = 60
-_LEAST_DATA_RANK = 0.3
-_LEAST_SPEND_MINOR = 2000
-_TALKS = pl.col("voice_level") >= _LEAST_MINUTES
-_SURFS = (pl.col("data_level") > 0) & (pl.col("data_rank") >= _LEAST_DATA_RANK)
-_PAYS = pl.col("spend_level") >= _LEAST_SPEND_MINOR
-_BUNDLED_ONCE = pl.col("hard_bundle") != pl.col("soft_bundle")
+# What is not there cannot fade; from which level on it is worth telling, a profile says.
+_TALKS = pl.col("voice_level") > 0
+_SURFS = pl.col("data_level") > 0
+_PAYS = pl.col("spend_level") > 0
+_HELD = [pl.col(f"{kind}_bundle").cast(pl.Int64) for kind in ("hard", "soft", "vpn")]
+_BUNDLED_ONCE = pl.sum_horizontal(_HELD) == 1
 _BUNDLE_ID = (
-    pl.when(pl.col("hard_bundle"))
+    pl.when("hard_bundle")
     .then(pl.format("H-{}", "subscriber_id"))
-    .otherwise(pl.format("S-{}", "subscriber_id"))
+    .when("soft_bundle")
+    .then(pl.format("S-{}", "subscriber_id"))
+    .otherwise(pl.format("V-{}", "subscriber_id"))
 )
 _ALL_OUT: Mapping[str, Course] = dict.fromkeys(("voice", "data", "sms", "spend"), "stops")
 _ALL_STOP: Mapping[str, Course] = {**_ALL_OUT, "voice_in": "stops", "recharge": "stops"}
@@ -91,7 +92,7 @@ FATES: Mapping[str, Fate] = {
     "bundle_lapses": Fate(
         "a contract ran out and none followed",
         moves=(_unlinked(1, "lapsed"),),
-        needs=pl.col("hard_bundle") & ~pl.col("soft_bundle"),
+        needs=pl.col("hard_bundle") & _BUNDLED_ONCE,
     ),
     "bundle_ends": Fate("a contract ends within two months, without a successor", needs=pl.col("hard_bundle")),
     "bundle_cancelled": Fate(
@@ -107,6 +108,20 @@ FATES: Mapping[str, Fate] = {
         "stopped recharging and lives on what is left",
         {"recharge": "stops", "voice": "dips"},
         needs=pl.col("prepaid"),
+    ),
+    "ports": Fate(
+        "went to a competitor and took the number along",
+        {**_ALL_FADE, "recharge": "stops"},
+        (
+            Move(6, "competitor.called", {"network": pl.col("competitor")}),
+            _porting(18, "queried"),
+            _porting(24, "code_issued"),
+            _porting(26, "requested"),
+            _porting(28, "ported"),
+            _status(29, "cancelled"),
+        ),
+        leaves_after_days=29,
+        needs=_TALKS,
     ),
     "runs_off": Fate(
         "ran into arrears and was never seen again",
@@ -146,20 +161,6 @@ FATES: Mapping[str, Fate] = {
     "returns": Fate(
         "gave notice and was won back",
         moves=(_status(0, "pre_cancelled"), _status(7, "normal")),
-    ),
-    "ports": Fate(
-        "went to a competitor and took the number along",
-        {**_ALL_FADE, "recharge": "stops"},
-        (
-            Move(6, "competitor.called", {"network": pl.col("competitor")}),
-            _porting(18, "queried"),
-            _porting(24, "code_issued"),
-            _porting(26, "requested"),
-            _porting(28, "ported"),
-            _status(29, "cancelled"),
-        ),
-        leaves_after_days=29,
-        needs=_TALKS,
     ),
     "enquires": Fate("asked whether the number may be ported, and stayed", moves=(_porting(0, "queried"),)),
     "forwards_away": Fate(
@@ -219,7 +220,9 @@ FATES: Mapping[str, Fate] = {
         "complained and waits for an answer", {"spend": "dips"}, (_complaint(0, "opened"),)
     ),
     "declines": Fate("uses a little less", {"spend": "dips", "voice": "dips", "data": "dips"}),
+    "dips_spend": Fate("pays for a little less", {"spend": "dips"}, needs=_PAYS),
+    "dips_voice": Fate("calls a little less", {"voice": "dips"}, needs=_TALKS),
     "grows_spend": Fate("pays for more", {"spend": "grows"}),
     "grows_voice": Fate("calls more", {"voice": "grows"}),
-    "grows_data": Fate("surfs more", {"data": "grows"}, needs=pl.col("data_level") > 0),
+    "grows_data": Fate("surfs more", {"data": "grows"}),
 }  # fmt: skip

@@ -8,6 +8,9 @@ import numpy.typing as npt
 
 Numbers = npt.NDArray[Any]
 
+# A value keeps so far, in relation to it, from the bounds of its tier: who swings a little stays where planned.
+_MARGIN = 0.03
+
 
 def allot(shares: Sequence[float], total: int) -> Numbers:
     """Whole numbers (int64) that sum to `total` in proportion to `shares`, by largest remainder."""
@@ -33,9 +36,23 @@ def rank_deal(shares: Sequence[float], scores: Numbers) -> Numbers:
     return dealt
 
 
-def within_tiers(tops: Sequence[int], tiers: Numbers, rng: np.random.Generator) -> Numbers:
-    """A value (float64) inside each subscriber's tier, which reaches from the top of the tier before to its own."""
+def pick(weights: Numbers, count: int, rng: np.random.Generator) -> Numbers:
+    """Places of `count` subscribers, or of all there are, without replacement: the heavier, the likelier."""
+    with np.errstate(divide="ignore"):
+        # The smallest of exponential waiting times; who weighs nothing waits for ever.
+        waits = rng.exponential(size=weights.size) / weights
+    chosen: Numbers = np.argsort(waits, kind="stable")[: max(count, 0)]
+    return chosen
+
+
+def within_tiers(tops: Sequence[int], tiers: Numbers, least: int, rng: np.random.Generator) -> Numbers:
+    """A whole value (int64) well inside each subscriber's tier: above the top of the tier before, up to its own.
+
+    A tier whose top is 0 is of those who have nothing; everybody else has at least `least`.
+    """
     bounds = np.concatenate([[0.0], np.asarray(tops, dtype=np.float64)])
-    low, high = bounds[tiers], bounds[tiers + 1]
-    values: Numbers = low + (high - low) * rng.uniform(0.03, 0.97, tiers.size)
-    return values
+    low = np.maximum(np.ceil(bounds[tiers] * (1 + _MARGIN)), least)
+    high = np.maximum(np.floor(bounds[tiers + 1] * (1 - _MARGIN)), low)
+    values = np.floor(low + (high + 1 - low) * rng.random(tiers.size))
+    placed: Numbers = np.where(bounds[tiers + 1] > 0, np.minimum(values, high), 0).astype(np.int64)
+    return placed

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
-import polars as pl
 
 from service.city.profile import MEASURES, Profile
 from service.city.quotas import Numbers
 from service.core.calendar import day_end_us, month_of, to_day
 
+MONTH_DAYS = 30  # levels are of so many
 _SATURDAY = 5
 # Usage by hour of the day, in thousandths; nothing of it before six, so that a day's mornings belong to its systems.
 _HOURS = (0, 0, 0, 0, 0, 0, 12, 30, 52, 66, 70, 72, 75, 66, 58, 58, 62, 70, 78, 82, 74, 55, 28, 12)
@@ -49,15 +49,10 @@ def seconds_between(first_hour: int, last_hour: int, count: int, rng: np.random.
     return rng.integers(first_hour * 3600, last_hour * 3600, count)
 
 
-def is_due(index: int, every: Numbers, phase: Numbers) -> Numbers:
-    """For each subscriber whether the day lies on the grid of so many days from a phase."""
-    due: Numbers = (index - phase) % every == 0
-    return due
-
-
 def is_due_loosely(index: int, every: Numbers, phase: Numbers, play_days: int) -> Numbers:
-    """As `is_due`, with each point of the grid moved by up to `play_days`: the rhythm of people, not of systems.
+    """For each subscriber whether the day lies on the grid of so many days from a phase.
 
+    Each point of the grid is moved by up to `play_days`: the rhythm of people, not of systems.
     `play_days` must be below half of the shortest interval. Each point is due once.
     """
     place = (index - phase + every // 2) // every
@@ -76,16 +71,29 @@ def _scatter(values: Numbers) -> Numbers:
     return scattered
 
 
-def factors_of_day(profile: Profile, day: CityDay, market: pl.Series) -> dict[str, Numbers]:
-    """By measure, what a weekend or holiday multiplies each subscriber's usage by (float64)."""
+def group_of(market_number: Numbers, outside_holidays: Numbers) -> Numbers:
+    """The column of a table of factors (see `day_factors`) that a subscriber reads."""
+    group: Numbers = market_number * 2 + outside_holidays
+    return group
+
+
+def day_factors(profile: Profile, on: date) -> dict[str, list[float]]:
+    """By measure, what a day multiplies usage by: for each market in turn, those its holidays move and those not.
+
+    A week holds as much as seven usual days, however much its weekend differs.
+    """
     factors = {}
     for measure in MEASURES:
-        factor = np.ones(market.len())
-        if day.on.weekday() >= _SATURDAY:
-            factor *= profile.weekend.get(measure, 1.0)
-        for holiday in profile.holidays:
-            if holiday.first <= day.on <= holiday.last and measure in holiday.factors:
-                concerned = market.is_in(list(holiday.markets)).to_numpy() if holiday.markets else np.True_
-                factor = np.where(concerned, factor * holiday.factors[measure], factor)
-        factors[measure] = factor
+        weekend = profile.weekend.get(measure, 1.0)
+        usual = (weekend if on.weekday() >= _SATURDAY else 1.0) * 7 / (5 + 2 * weekend)
+        row = []
+        for market in profile.markets:
+            for outside in (False, True):
+                factor = usual
+                for holiday in profile.holidays:
+                    moves = not holiday.markets or (market in holiday.markets and not outside)
+                    if moves and holiday.first <= on <= holiday.last:
+                        factor *= holiday.factors.get(measure, 1.0)
+                row.append(factor)
+        factors[measure] = row
     return factors

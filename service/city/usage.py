@@ -6,27 +6,12 @@ import numpy as np
 import polars as pl
 
 from service.city.encode import Draft, draft, month_column
-from service.city.fates import FATES
-from service.city.profile import MEASURES, Profile
+from service.city.months import Amounts, Columns
+from service.city.profile import Profile
 from service.city.quotas import Numbers
-from service.city.rhythm import CityDay, is_due, seconds_of_usage
+from service.city.rhythm import CityDay, seconds_of_usage
 
-Columns = Mapping[str, Numbers]
-
-_FADING_DAYS = 6  # a habit is not lost overnight
 _REFUNDED = 0.004  # share of usage charges that are followed by a refund
-_COURSES = ("keeps", "fades", "stops", "grows", "dips")
-
-
-def _course_table() -> dict[str, Numbers]:
-    """By measure, the number of the course (of _COURSES) that each fate sets it on; fate 0 keeps everything."""
-    return {
-        measure: np.array([0, *(_COURSES.index(fate.courses.get(measure, "keeps")) for fate in FATES.values())])
-        for measure in (*MEASURES, "recharge")
-    }
-
-
-_COURSE_TABLE = _course_table()
 
 
 def numeric_columns(people: pl.DataFrame) -> Columns:
@@ -38,57 +23,17 @@ def numeric_columns(people: pl.DataFrame) -> Columns:
     return columns
 
 
-def is_present(people: Columns, index: int) -> Numbers:
-    """For each subscriber whether the line exists on a day of the run."""
-    present: Numbers = (people["joins"] <= index) & (index < people["leaves"])
-    return present
-
-
-def course_factors(people: Columns, measure: str, index: int, rows: Numbers) -> Numbers:
-    """What their fate has left of a measure on a day, for subscribers `rows` (float64; 1 is all of it)."""
-    begins = people["begins"][rows]
-    course = _COURSE_TABLE[measure][people["fate_number"][rows]]
-    concerned = (begins <= index) & (index < people["passes"][rows])
-    course = np.where(concerned, course, 0)
-    every, none = np.ones(rows.size), np.zeros(rows.size)
-    goals = [every, people["left_over"][rows], none, people["rises_to"][rows], people["stays_near"][rows]]
-    goal: Numbers = np.choose(course, goals)
-    way = np.clip((index - begins + 1) / _FADING_DAYS, 0, 1)
-    # What stops, stops at once.
-    return np.where(course == _COURSES.index("stops"), 0.0, 1 + (goal - 1) * way)
-
-
 def usage_of_day(
-    profile: Profile, people: Columns, day: CityDay, factors: Mapping[str, Numbers], rng: np.random.Generator
-) -> tuple[list[Draft], Mapping[str, tuple[Numbers, Numbers]]]:
-    """A day's usage and usage charges.
-
-    Gives the drafts, and for bills and quotas the rows and amounts of `spend` (minor units) and `data` (bytes).
-    """
-    amounts = {m: _amounts(profile, (people, m), day, factors[m], rng) for m in MEASURES}
-    drafts = [
+    profile: Profile, people: Columns, day: CityDay, amounts: Mapping[str, Amounts], rng: np.random.Generator
+) -> list[Draft]:
+    """A day's usage and usage charges, of the records that fall on it (see `Month.on`)."""
+    return [
         _voice((day, *amounts["voice"]), "out", pl.Series([profile.networks.home, *profile.networks.competitors]), rng),
         _voice((day, *amounts["voice_in"]), "in", None, rng),
         _data(people, (day, *amounts["data"]), rng),
         _messages((day, *amounts["sms"]), rng),
         *_charges(day, *amounts["spend"], rng),
     ]
-    return drafts, {"spend": amounts["spend"], "data": amounts["data"]}
-
-
-def _amounts(
-    profile: Profile, which: tuple[Columns, str], day: CityDay, factor: Numbers, rng: np.random.Generator
-) -> tuple[Numbers, Numbers]:
-    """Whose records of a measure fall on the day, and how much they hold (int64, at least 1)."""
-    people, measure = which
-    due = is_due(day.index, people[f"{measure}_every"], people[f"{measure}_phase"])
-    rows = np.flatnonzero(due & (people[f"{measure}_level"] > 0) & is_present(people, day.index))
-    level = people[f"{measure}_level"][rows] * people[f"{measure}_every"][rows] / 30
-    left = course_factors(people, measure, day.index, rows)
-    noise = np.exp(rng.standard_normal(rows.size) * profile.noise[measure])
-    amount = level * left * factor[rows] * noise
-    used = left > 0
-    return rows[used], np.maximum(np.rint(amount[used]), 1).astype(np.int64)
 
 
 def _voice(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
@@ -74,3 +75,20 @@ def test_the_demo_fires_every_shipped_rule_and_counts_each_fault() -> None:
     assert sum(turn.counts.late for turn in turns) == ways["beyond_horizon"] > 0
     warned = raised.filter(pl.col("suppressed_by").is_null())["subscriber_id"].n_unique() / 1000
     assert 0.03 < warned < 0.2
+
+
+def test_the_core_finds_the_segments_that_were_planned() -> None:
+    city = City(load_profile(PROFILES / "city-2013.yaml").in_order(), 1500, 2)
+    bands = Rulebook(hash="bands", rules=(), bands=shipped_rulebook().bands)
+    state = new_state(Config(zone=city.profile.zone, windows_days=(30,)))
+    for _, read in decoded(city.days()):
+        step(state, bands, read.batch)
+    assert city.judged_on == city.start + timedelta(days=city.day_count - 1)
+    close_through(state, bands, to_day(city.judged_on), "clock")
+    found = pl.DataFrame({
+        "subscriber_id": state.roster.take(state.rows),
+        "segment": state.attributes["segment"][state.rows].astype("int32"),
+    })  # fmt: skip
+    both = city.truth().join(found, on="subscriber_id")
+    assert both.height == 1500
+    assert both.filter(pl.col("code") != pl.col("segment_right")).is_empty()

@@ -18,9 +18,21 @@ GOOD = (PROFILES / "demo.yaml").read_text(encoding="utf-8")
         ("joining: 2 ", "joyning: 2 ", r": joyning: Extra inputs"),
         ("  voice: [6, 10, 15]", "  voice: [7, 10, 15]", r"record_every_days: .*divide thirty days, and \[7\] do not"),
         ("  goes_silent: {share: 0.5", "  goes_wild: {share: 0.5", r"fates: .*unknown fates \['goes_wild'\]"),
-        ("  declines: {share: 5", "  declines: {share: 95", r"fates: .*together exceed 100"),
+        ("  declines: {share: 3", "  declines: {share: 95", r"fates: .*together exceed 100"),
         ("  sms: {granted: 82", "  sms: {granted: 182", r"consent.sms.granted: .*100"),
         ("noise: {voice:", "noise: {speech:", r"noise must name"),
+        ("swing: {voice:", "swing: {talk:", r"swing must name"),
+        ("  dips: {spend:", "  dips: {talk:", r"courses.dips must name"),
+        ("    voice: [3, 16,", "    voice: [19,", r"segment everybody needs 7 shares of voice"),
+        ("  voice: [0, 60, 160", "  voice: [0, 160, 60", r": tiers: .*the bounds of voice must ascend"),
+        ("{any: 57.4,", "{any: 87.4,", r": segments.everybody.bundles: .*at most both together"),
+        ("vpn: 15.5}", "vpn: 65.5}", r": segments.everybody.bundles: .*none is more than soft"),
+        ("    share: 100\n", "    share: 100\n    of_markets: {moon: 3}\n", r"names unknown markets \['moon'\]"),
+        (
+            "outages: []",
+            "outages: [{market: moon, first: 2026-08-01, days: 2}]",
+            r"outages of unknown markets \['moon'\]",
+        ),
         ("name: demo", "name: [demo", r":\d+: not YAML"),
     ],
 )
@@ -50,4 +62,12 @@ def test_a_profile_is_a_mapping(tmp_path: Path) -> None:
     path = tmp_path / "list.yaml"
     path.write_text("- 1\n", encoding="utf-8")
     with pytest.raises(ProfileError, match=r"list.yaml:1: a profile is a mapping"):
+        load_profile(path)
+
+
+def test_a_segment_cannot_be_smaller_than_its_people_of_some_markets(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    city = (PROFILES / "city-2013.yaml").read_text(encoding="utf-8")
+    path.write_text(city.replace("{migrant_worker: 26.22,", "{migrant_worker: 86.22,"), encoding="utf-8")
+    with pytest.raises(ProfileError, match="segment lost is smaller than its people of the markets that it names"):
         load_profile(path)
