@@ -224,3 +224,10 @@ def test_requests_are_counted_by_template_and_known_method(metrics: Metrics) -> 
         ({"route": "/v1/subscribers/{id}", "method": "GET", "status": "404"}, 1),
         ({"route": "unmatched", "method": "other", "status": "404"}, 1),
     ]
+
+
+def test_changes_of_segment_are_counted_by_where_they_lead(metrics: Metrics) -> None:
+    turn = turn_with(Counts(), [], [(42, "campus"), (5, None), (42, "campus")])
+    metrics.turn_committed(turn)
+    assert value(metrics, "churn_segment_changes_total", segment="42", market="campus") == 2
+    assert value(metrics, "churn_segment_changes_total", segment="5", market="") == 1

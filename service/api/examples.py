@@ -101,7 +101,7 @@ RECORD: Mapping[str, Any] = {
     "industry": None,
     "vip_level": None,
     "birthday": "2003-04-05",
-    "segment": {"now": 42, "before": 1, "since": "2025-03-24"},
+    "segment": {"now": 42, "before": 1, "since": "2025-03-24", "codes": [304204, 603204]},
     "windows": {"voice": {"30": {"sum": 41, "baseline": 180.5, "drop": 0.773}}},
     "days_silent": 2,
     "last_recharge": {"on": "2025-03-02", "amount_minor": 5000},

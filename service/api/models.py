@@ -193,6 +193,7 @@ class Segment(Answer):
     now: int | None
     before: int | None
     since: date | None
+    codes: tuple[int, ...] = Field(description="Six digits each: tier of a dimension (3), measure (2), trend (1)")
 
 
 class Window(Answer):

@@ -25,7 +25,7 @@ TEXTS = (
 _DAYS = (
     "activated_on", "birthday", "status_since", "porting_since", "competitor_called_on",
     "first_seen", "last_heard", "last_outgoing", "last_voice", "last_data", "last_sms", "last_spend", "last_recharge",
-    "segment_since", "arrears_since",
+    "segment_since", "segment_before_since", "arrears_since",
 )  # fmt: skip
 _AMOUNTS = ("fee_minor", "balance_minor", "arrears_minor", "last_recharge_minor")
 _FLAGS = ("dual_sim", *(f"consent_{channel}" for channel in CHANNELS))  # 1, 0 or ABSENT
@@ -122,7 +122,7 @@ class Attributes:
         return pl.DataFrame({name: column[:rows].copy() for name, column in self.columns.items()})
 
     def restore(self, frame: pl.DataFrame, vocabularies: Mapping[str, pl.Series]) -> None:
-        """The inverse of `frame` and of the vocabularies' strings."""
+        """The inverse of `frame` and of the vocabularies' strings; a column that it lacks tells nothing."""
         self.grow(frame.height)
         for name, (_, fill) in _FILL.items():
             if name not in frame.columns:  # a snapshot of before it was kept: nobody told it

@@ -174,6 +174,10 @@ class Holdings:
         if to_date(day).day == 1:
             self._prune(day)
 
+    def held(self, day: int) -> pl.DataFrame:
+        """(row, kind, hard): the bundles that are held at the end of a closed day."""
+        return self.tables["bundles"].frame().filter(_is_held(day)).select("row", "kind", "hard")
+
     def drop(self, rows: pl.Series) -> None:
         """Let `rows` hold nothing and never have held anything."""
         stays = ~pl.col("row").is_in(rows.implode())
@@ -223,14 +227,24 @@ def _makers(day: int) -> dict[str, Callable[[pl.LazyFrame], pl.LazyFrame]]:
     }
 
 
+def _has_begun(day: int) -> pl.Expr:
+    return pl.col("starts").is_not_null() & (pl.col("starts") <= day)
+
+
+def _is_linked(day: int) -> pl.Expr:
+    """A record of after this day has not happened yet on it: the bundle it ends is still held."""
+    return pl.col("linked") | (pl.col("day") > day)
+
+
+def _is_held(day: int) -> pl.Expr:
+    """Linked, started, and not past its end."""
+    return _has_begun(day) & _is_linked(day) & (pl.col("ends") >= day)
+
+
 def _bundles(bundles: pl.LazyFrame, day: int) -> pl.LazyFrame:
-    """Held on the day: linked, started, and not past its end. Gone: cancelled, or run out."""
-    begun = bundles.filter(pl.col("starts").is_not_null() & (pl.col("starts") <= day))
-    linked = pl.col("linked")
-    runs = pl.col("ends") >= day
-    # A record of after this day has not happened yet on it: the bundle it ends is still held.
-    still = linked | (pl.col("day") > day)
-    held = still & runs
+    """Held on the day, or gone: cancelled, or run out."""
+    begun = bundles.filter(_has_begun(day))
+    still, held = _is_linked(day), _is_held(day)
     gone_day = pl.when(still).then(pl.col("ends") + 1).otherwise(pl.min_horizontal("day", pl.col("ends") + 1))
     reason = pl.when(still | (pl.col("ends") < pl.col("day"))).then(pl.lit("lapsed")).otherwise(pl.col("reason"))
     hard_held = held & pl.col("hard")

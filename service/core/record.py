@@ -15,6 +15,8 @@ from service.core.events import CHANNELS, STATUSES
 from service.core.holdings import OPEN_ENDED
 from service.core.measures import MEASURES
 from service.core.rules import Rulebook
+from service.core.segments import six_digits
+from service.core.signals import View
 from service.core.state import State
 from service.core.windows import BEFORE
 
@@ -56,7 +58,7 @@ def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.
         **_account(state, row, tables),
         **_ties(tables, today),
         "month_to_date": _month_to_date(used, tables, today),
-        "segment": _segment(state, row),
+        "segment": _segment(state, rulebook, row),
         "windows": _windows(state, row),
         "days_silent": _silent(state, row),
         "contacts": _contacts(state, subscriber_id),
@@ -212,12 +214,18 @@ def _month_to_date(used: _Used, tables: Mapping[str, list[dict[str, Any]]], toda
     }
 
 
-def _segment(state: State, row: int) -> dict[str, Any] | None:
+def _segment(state: State, rulebook: Rulebook, row: int) -> dict[str, Any] | None:
     since = _day(state, "segment_since", row)
     if since is None:
         return None
     attributes = state.attributes
-    return {"now": int(attributes["segment"][row]), "before": int(attributes["segment_before"][row]), "since": since}
+    codes = six_digits(View(state, np.array([row], np.int32)), rulebook)[0]
+    return {
+        "now": int(attributes["segment"][row]),
+        "before": int(attributes["segment_before"][row]),
+        "since": since,
+        "codes": codes[codes > 0].tolist(),
+    }
 
 
 def _windows(state: State, row: int) -> dict[str, dict[str, dict[str, float | int | None]]]:

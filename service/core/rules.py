@@ -101,15 +101,16 @@ class SegmentBands:
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """A tiered dimension of segments.
+    """A dimension of segments: of tiers, or of a list of values.
 
     `code` is the hundred of its six-digit codes, `tops` the upper bounds (included) of all tiers but the last, in the
-    units of the measure for thirty days; days for tenure.
+    units of the measure for thirty days; days for tenure. `values` are those of bundle, market and device, by rank.
     """
 
-    name: str  # spend | voice | data | tenure
+    name: str  # bundle | spend | voice | data | tenure | market | device
     code: int
-    tops: tuple[int, ...]
+    tops: tuple[int, ...] = ()
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,9 @@ class Book(Protocol):
 class Rulebook:
     """All that is read from a rules folder, and the hash that names this version of it.
 
-    `contents` is what the files say, by file: what the hash is of, and what it can be built from again.
+    `contents` is what the files say, by file: what the hash is of, and what it can be built from again. `against` says
+    what segments compare with: a subscriber's own usual month, or that as comparable ones moved. `bundle_kinds` are the
+    kinds of bundles by the name that tables count them under.
     """
 
     hash: str
@@ -180,6 +183,8 @@ class Rulebook:
     bands: tuple[SegmentBands, ...] = ()
     holidays: tuple[Holiday, ...] = ()
     dimensions: tuple[Dimension, ...] = ()
+    against: Literal["own", "cohort"] = "own"
+    bundle_kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     derived: Mapping[str, Derived] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     contents: Mapping[str, object] = field(default_factory=dict)

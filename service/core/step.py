@@ -24,11 +24,11 @@ from service.core.hashing import hash64
 from service.core.judge import Found, judge_rows
 from service.core.publication import orders_of
 from service.core.rules import Book, Rulebook
-from service.core.segments import assign
+from service.core.segments import assign, changes
 from service.core.state import Aside, State
-from service.core.turn import LATE, DayRecord, Turn
+from service.core.turn import LATE, SEGMENT_CHANGES, DayRecord, Turn
 
-SLICE = 4000  # transitions a slice is planned for; a transaction carries at most 5,000
+SLICE = 4000  # transitions and changes of segment a slice is planned for; a transaction carries at most 5,000
 SLICE_ROWS = 1 << 15  # rows that a close moves on while nobody may read
 
 
@@ -147,9 +147,12 @@ def _judged(state: State, rulebook: Rulebook, book: Book, record: DayRecord, asi
     with aside():
         closing = Close(record.day, ended_us, record.cut, fresh, None if is_new else record.held)
         said = conclude(state, rulebook, found, closing)
+        # Where all begin, at a shard's first close, is no change.
+        moved = changes(state, rulebook, record.day) if state.judged else pl.DataFrame(schema=SEGMENT_CHANGES)
     if is_new:
-        record = replace(record, held=said.held, slices=max(1, -(-said.transitions.height // SLICE)))
-    return _publish_close(state, said, record)
+        told = said.transitions.height + moved.height
+        record = replace(record, held=said.held, slices=max(1, -(-told // SLICE)))
+    return _publish_close(state, said, moved, record)
 
 
 def retrace(state: State, book: Book, batch: Batch, cuts: Mapping[int, int], aside: Aside = nullcontext) -> None:
@@ -236,11 +239,13 @@ def _cuts(state: State, batch: Batch) -> list[tuple[int, int, int]]:
     return cuts
 
 
-def _publish_close(state: State, said: Concluded, record: DayRecord) -> list[Turn]:
+def _publish_close(state: State, said: Concluded, moved: pl.DataFrame, record: DayRecord) -> list[Turn]:
     forgotten = (*said.dropped, *state.episodes.forget(record.day - state.config.keep_days))
     state.judged = True
     contacts = state.episodes.contacts_like(orders_of(said.transitions))
     mine, theirs = _dealt(said.transitions, record), _dealt(contacts, record)
+    # A change is not remembered as an episode is: what slices that are done have said is not said again.
+    changed = _dealt(moved.filter(pl.Series(_numbers(moved, record) >= record.slices_done)), record)
     turns = []
     for number in range(record.slices_done, record.slices):
         state.last_close = replace(record, slices_done=number + 1)
@@ -253,6 +258,7 @@ def _publish_close(state: State, said: Concluded, record: DayRecord) -> list[Tur
                 late=pl.DataFrame(schema=LATE),
                 forgotten=forgotten if number == record.slices - 1 else (),
                 day=state.last_close,
+                segments=changed[number],
             )
         )
     return turns
@@ -265,6 +271,10 @@ def _dealt(frame: pl.DataFrame, record: DayRecord) -> list[pl.DataFrame]:
     """
     if record.slices == 1:
         return [frame]
-    numbers = hash64(frame["subscriber_id"]) % np.uint64(record.slices)
-    numbers = np.maximum(numbers, np.uint64(record.slices_done))
+    numbers = np.maximum(_numbers(frame, record), record.slices_done)
     return [frame.filter(pl.Series(numbers == number)) for number in range(record.slices)]
+
+
+def _numbers(frame: pl.DataFrame, record: DayRecord) -> np.ndarray:
+    """The slice (int64) that each line's subscriber is of."""
+    return (hash64(frame["subscriber_id"]) % np.uint64(record.slices)).astype(np.int64)

@@ -51,6 +51,18 @@ CONTACTS = {
     "outcome": pl.String(),  # ordered | reached | refused | accepted | complained
 }
 
+# One row for each subscriber who came into another segment when a day closed.
+SEGMENT_CHANGES = {
+    "subscriber_id": pl.String(),
+    "day": pl.Date(),
+    "segment": pl.Int32(),
+    "before": pl.Int32(),
+    "before_since": pl.Date(),  # null: since they were first known
+    "market": pl.String(),
+    "codes": pl.List(pl.Int32()),  # six digits each: of every dimension with every measure, as far as they are known
+    "changed_us": pl.Int64(),  # the end of the day
+}
+
 LATE = {"offset": pl.Int64(), "reason": pl.String()}
 
 
@@ -139,6 +151,7 @@ class Turn:
     counts: Counts = field(default_factory=Counts)
     mutes: tuple[Mute, ...] = ()
     releases: tuple[Release, ...] = ()
+    segments: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SEGMENT_CHANGES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ CATALOGUE = (
     ),
     _gauge("subscribers", "Subscribers known.", "partition"),
     _gauge("segment_subscribers", "Subscribers by segment on the last closed day.", "segment", "market"),
+    _counter("segment_changes", "Subscribers who came into a segment when a day closed.", "segment", "market"),
     _gauge("partitions", "Partitions of the usage topic, whoever owns them."),
     _gauge("shard_state", "One for the state that a shard is in here, zero for those it was in.", "partition", "state"),
     _gauge("usage_held", "One while a shard takes no usage because too much of it is bad, else zero.", "partition"),

@@ -89,6 +89,9 @@ class Metrics:
             if transition == "raised":
                 self._count_raised(rule, orders, count, suppressed_by)
 
+        for line, count in Tally(turn.segments.select("segment", "market").iter_rows()).items():
+            self._count("segment_changes", count, line[0], self._markets.admit(line[1] or ""))
+
     def _count_raised(self, rule: str, orders: str | None, count: int, suppressed_by: str | None) -> None:
         if suppressed_by is not None:
             self._count("warnings_suppressed", count, rule, suppressed_by.partition(":")[0])

@@ -32,6 +32,10 @@ class Committed(Protocol):
     def transitions(self) -> pl.DataFrame:
         """One row per transition of an episode: rule, kind, severity, transition, suppressed_by, orders."""
 
+    @property
+    def segments(self) -> pl.DataFrame:
+        """One row for each subscriber who came into another segment: segment, market."""
+
 
 class Sized(Protocol):
     """What says how much memory it holds."""

@@ -1,4 +1,4 @@
-"""From documents to what the core judges by: rules, lists, segment bands, shared parameters."""
+"""From documents to what the core judges by: rules, lists, shared parameters."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from typing import NamedTuple
 import polars as pl
 
 from service.core.events import CLOSED, FIELDS
-from service.core.rules import SEVERITIES, Offer, Order, Roll, Rule, SegmentBands
+from service.core.rules import SEVERITIES, Offer, Order, Roll, Rule
 from service.core.signals import windows_of
 from service.rulebook.crossing import Names
 from service.rulebook.documents import Document
-from service.rulebook.formats import LIST, PARAMS, RULE, SEGMENTS
+from service.rulebook.formats import LIST, PARAMS, RULE
 from service.rulebook.language import Compiled, Part
 from service.rulebook.overrides import Overridden, Params, default_of
-from service.rulebook.problems import RulebookError, suggest
+from service.rulebook.problems import RulebookError
 from service.rulebook.reading import ALWAYS_KNOWN, Reader
 from service.rulebook.shapes import Shape
 from service.rulebook.thresholds import find_contradictions, find_overlaps
@@ -123,33 +123,6 @@ def build_params(document: Document, signals: Signals) -> Params:
     if reader.problems:
         raise RulebookError(reader.problems)
     return {name: value for name, value in params.items() if value is not None}
-
-
-def build_bands(document: Document, signals: Signals) -> tuple[SegmentBands, ...]:
-    """The bands of segments, in order of priority. Raises: RulebookError."""
-    reader = reader_of(document, SEGMENTS, signals, {})
-    seen: dict[str, int] = {}
-    for at in range(len(reader.items("bands"))):
-        measure, days = reader.text("bands", at, "measure"), day_count(reader.text("bands", at, "window"))
-        if seen.setdefault(measure, at) != at:
-            reader.fault(("bands", at, "measure"), f"bands.{at}: {measure} has a band already, expected one a measure")
-        name = f"{measure}_{days}d"
-        if days and f"{name}_baseline" not in signals:
-            reader.fault(
-                ("bands", at, "window"), f"bands.{at}: no signal {name}_baseline{suggest(f'{name}_baseline', signals)}"
-            )
-    if reader.problems:
-        raise RulebookError(reader.problems)
-    return tuple(
-        SegmentBands(
-            measure=reader.text("bands", at, "measure"),
-            window_days=day_count(reader.text("bands", at, "window")) or 0,
-            stable=float(str(reader.at("bands", at, "stable"))),
-            warned=float(str(reader.at("bands", at, "warned"))),
-            up_floor=int(str(reader.at("bands", at, "up_floor"))),
-        )
-        for at in range(len(reader.items("bands")))
-    )
 
 
 def reader_of(document: Document, shape: Shape, signals: Signals, params: Params) -> Reader:

@@ -5,12 +5,19 @@ from collections.abc import Iterator, Mapping
 from service.core.events import CHANNELS, FIELDS
 from service.core.measures import MEASURES
 from service.core.rules import SEVERITIES
+from service.core.segments import MEASURE_CODES
+from service.core.tiers import BUNDLE_STATES
 from service.rulebook.documents import Steps
 from service.rulebook.shapes import Day, Each, Either, Fault, Fields, Named, Number, Shape, Text, Value, day_of
 
 LANGUAGES = ("en", "zh")
 KINDS = ("risk", "opportunity", "restricted")
 STATUSES = ("experimental", "stable", "deprecated")
+
+DIMENSIONS = ("bundle", "spend", "voice", "data", "tenure", "market", "device")
+LISTED = ("bundle", "market", "device")  # whose ranks are places in a list, not tiers
+AGAINST = ("own", "cohort")
+_MOST_TIERS = 98
 
 _SQL = "an SQL condition over signals, :params and, with `on`, event.<field>"
 _RULES = "ids of rules, or names of families for all rules in them"
@@ -145,15 +152,55 @@ def _band_makes_sense(value: dict[str, object], steps: Steps) -> Iterator[Fault]
         yield (*steps, "warned"), f"warned {warned:g} lies within the stable band of {stable:g}, expected more"
 
 
+def _dimension_makes_sense(value: dict[str, object], steps: Steps) -> Iterator[Fault]:
+    name, code, tops, values = (steps[-1], *(value.get(key) for key in ("code", "tops", "values")))
+    has, lacks = ("values", "tops") if name in LISTED else ("tops", "values")
+    if has not in value or lacks in value:
+        yield steps, f"{name}: expected {has} and no {lacks}"
+    if isinstance(code, int) and code % 100:
+        yield (*steps, "code"), f"{name}: expected a hundred like 200, to which ranks are added, found {code}"
+    if isinstance(tops, list) and all(isinstance(top, int) for top in tops) and tops != sorted(set(tops)):
+        yield (*steps, "tops"), f"{name}: expected tops that rise, found {', '.join(map(str, tops))}"
+    if isinstance(values, list) and len({str(one) for one in values}) < len(values):
+        yield (*steps, "values"), f"{name}: expected each value once"
+    if max(len(each) for each in (tops, values, []) if isinstance(each, list)) > _MOST_TIERS:
+        yield steps, f"{name}: expected {_MOST_TIERS} tiers at most, so that a code has three digits"
+
+
+def _codes_differ(value: dict[str, object], steps: Steps) -> Iterator[Fault]:
+    seen: dict[object, str] = {}
+    dimensions = value.get("dimensions")
+    for name, one in dimensions.items() if isinstance(dimensions, dict) else ():
+        code = one.get("code") if isinstance(one, dict) else None
+        if code is not None and seen.setdefault(code, name) != name:
+            yield (*steps, "dimensions", name), f"dimensions.{name}: {seen[code]} has the code {code} already"
+
+
+def _dimension(name: str) -> Fields:
+    unit = {"spend": "minor units", "voice": "billed minutes", "data": "bytes", "tenure": "days"}.get(name, "")
+    value = Text("a value", among=BUNDLE_STATES if name == "bundle" else ())
+    return Fields(
+        f"tiers by {unit} of the usual month" if unit else "a list of values",
+        {
+            "code": Number("the hundred of its six-digit codes", 100, 900, is_whole=True),
+            "tops": Each(f"upper bounds, included, in {unit}", Number("a bound", 0, is_whole=True)),
+            "values": Each("values by rank", value),
+        },
+        ("code",),
+        _dimension_makes_sense,
+    )
+
+
 SEGMENTS = Fields(
-    "how the trend of each measure is judged",
+    "how the trend of each measure is judged, and by what segments are told apart",
     {
+        "against": Text("what is compared with: the own usual month, or it as comparable ones moved", AGAINST),
         "bands": Each(
             "one line per measure, in order of priority",
             Fields(
                 "thresholds as ratios of the trailing baseline",
                 {
-                    "measure": Text("what is compared", among=tuple(MEASURES)),
+                    "measure": Text("what is compared", among=tuple(MEASURE_CODES)),
                     "window": _days("the window compared with its trailing baseline"),
                     "stable": Number("within plus or minus this ratio is stable", 0, 1),
                     "warned": Number("fallen by this ratio or more is warned", 0, 1),
@@ -162,9 +209,14 @@ SEGMENTS = Fields(
                 ("measure", "window", "stable", "warned", "up_floor"),
                 _band_makes_sense,
             ),
-        )
+        ),
+        "dimensions": Fields(
+            "by what segments are told apart; without one, it is not counted", {n: _dimension(n) for n in DIMENSIONS}
+        ),
+        "bundles": Named("kinds of bundles by the name they are counted under", Each("kinds", Text("a kind"))),
     },
     ("bands",),
+    _codes_differ,
 )
 
 

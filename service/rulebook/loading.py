@@ -10,8 +10,8 @@ from types import MappingProxyType
 
 import polars as pl
 
-from service.core.rules import Derived, Holiday, Limits, Roll, Rule, Rulebook, SegmentBands
-from service.rulebook.building import Shared, build_bands, build_params, build_roll, build_rule
+from service.core.rules import Derived, Holiday, Limits, Roll, Rule, Rulebook
+from service.rulebook.building import Shared, build_params, build_roll, build_rule
 from service.rulebook.calendars import build_holidays, find_clashes
 from service.rulebook.crossing import Names, find_circles
 from service.rulebook.derived import Making
@@ -19,6 +19,7 @@ from service.rulebook.documents import Document, read_document
 from service.rulebook.limits import build_limits
 from service.rulebook.overrides import Params, Scalar
 from service.rulebook.problems import Problem, RulebookError
+from service.rulebook.segments import Segments, build_segments
 
 LISTS, CALENDARS, SIGNALS = "lists", "calendars", "signals"
 SEGMENTS_FILE, PARAMS_FILE, LIMITS_FILE = "segments.yaml", "params.yaml", "limits.yaml"
@@ -92,7 +93,7 @@ class _Reading:
     named: dict[str, str] = field(default_factory=dict)  # rule id -> file
     rules: list[Rule] = field(default_factory=list)
     rolls: list[Roll] = field(default_factory=list)
-    bands: tuple[SegmentBands, ...] = ()
+    segments: Segments = field(default_factory=Segments)
     calendars: list[tuple[Document, tuple[Holiday, ...]]] = field(default_factory=list)
     limits: Limits = field(default_factory=Limits)
     derived: Mapping[str, Derived] = field(default_factory=dict)
@@ -131,7 +132,7 @@ class _Reading:
             hash=hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_DIGITS],
             rules=tuple(sorted(self.rules, key=lambda rule: rule.id)),
             rolls=tuple(self.rolls),
-            bands=self.bands,
+            **self.segments._asdict(),
             holidays=tuple(
                 sorted((run for _, runs in self.calendars for run in runs), key=lambda run: (run.first_day, run.name))
             ),
@@ -161,7 +162,7 @@ class _Reading:
             if document.file == PARAMS_FILE:
                 self.params = {**self.params, **build_params(document, self.catalogue)}
             elif document.file == SEGMENTS_FILE:
-                self.bands = build_bands(document, self.catalogue)
+                self.segments = build_segments(document, self.catalogue)
             elif document.file == LIMITS_FILE:
                 self.limits = build_limits(document)
             elif family == CALENDARS:

@@ -18,6 +18,7 @@ from service.wire.deadletters import CUT, dead_letter, late_messages
 from service.wire.decisions import DecisionReader, decision_messages
 from service.wire.messages import Outlet, turn_messages
 from service.wire.rejects import Reject
+from service.wire.segments import segment_messages
 
 _LOG = logging.getLogger(__name__)
 _MARKERS_WITHIN_S = 0.02  # about the time between a commit's answer and its markers in the log
@@ -226,6 +227,7 @@ class Outbox:
         topics = self._terms.topics
         return [
             *turn_messages(turn.transitions, self._outlet),
+            *segment_messages(turn.segments, self._outlet),
             *(dead_letter(reject, topics.dead_letters) for reject in rejects),
             *late_messages(turn.late, records, topics.late),
             *decision_messages(turn, topics.decisions, self._partition),

@@ -51,5 +51,5 @@ def before(rejects: Sequence[Reject], cursor: int) -> tuple[Sequence[Reject], Se
 
 def says_nothing(turn: Turn) -> bool:
     """Whether a turn only moves the cursors."""
-    frames = (turn.transitions, turn.contacts, turn.late)
+    frames = (turn.transitions, turn.contacts, turn.late, turn.segments)
     return turn.day is None and not turn.forgotten and all(frame.is_empty() for frame in frames)

@@ -15,6 +15,7 @@ from service.wire import events, feedback
 from service.wire.letters import MARKER
 from service.wire.messages import ORDER_SCHEMA, SOURCE, WARNING_SCHEMA
 from service.wire.rulebooks import VersionValue
+from service.wire.segments import SEGMENT_SCHEMA, SegmentChanged
 from service.wire.topics import Topics
 from service.wire.warnings import Ordered, Warned
 
@@ -35,6 +36,7 @@ def documents() -> dict[str, Document]:
         "warning.schema.json": _schema(WARNING_SCHEMA, "The data of a warning", Warned),
         "rulebook.schema.json": _schema(RULEBOOK_SCHEMA, "A record of churn.rulebook", VersionValue),
         "order.schema.json": _schema(ORDER_SCHEMA, "The data of an outbound order", Ordered),
+        "segment.schema.json": _schema(SEGMENT_SCHEMA, "The data of a change of segment", SegmentChanged),
         "asyncapi.json": asyncapi(),
     }
 
@@ -120,7 +122,7 @@ def _messages() -> Document:
         ),
         "warning": _message("A transition of a warning, a binary CloudEvent", "warning", keyed, "ce_out"),
         "order": _message("An outbound order, a binary CloudEvent", "order", keyed, "ce_out"),
-        "segment": _message("A change of segment", "object", keyed, None),
+        "segment": _message("A change of segment, a binary CloudEvent", "segment", keyed, "ce_out"),
         "late": _message("A record as it came", "any", keyed, "late"),
         "dead_letter": _message("A record as it came", "any", keyed, "errors"),
         "replayed": _message("A marker, no key and no value: that letter was sent back", "any", {}, "replayed"),
@@ -155,6 +157,7 @@ def _schemas() -> Document:
         "rulebook": _file("rulebook.schema.json"),
         "warning": _file("warning.schema.json"),
         "order": _file("order.schema.json"),
+        "segment": _file("segment.schema.json"),
         "object": {"type": "object"},
         "any": {"description": "Bytes that no contract binds."},
         "ce_in": _texts(dict.fromkeys(attributes, filled), ()),

@@ -23,6 +23,7 @@ from service.wire.decode import Intake, decode
 from service.wire.feedback import decode_feedback
 from service.wire.messages import Outlet, turn_messages
 from service.wire.records import Message, Record, Records
+from service.wire.segments import segment_messages
 
 DAY = b"day/"
 
@@ -80,6 +81,7 @@ def calculate(given: Input, state: State, rulebook: Book, intake: Intake, outlet
 def _told(turn: Turn, usage: Sequence[Record], outlet: Outlet) -> Iterator[Message]:
     topics = outlet.topics
     yield from turn_messages(turn.transitions, outlet)
+    yield from segment_messages(turn.segments, outlet)
     yield from late_messages(turn.late, usage, topics.late)
     for message in decision_messages(turn, topics.decisions, outlet.partition):
         if message.key is not None and message.key.startswith(DAY):

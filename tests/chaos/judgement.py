@@ -81,7 +81,7 @@ def _beginning(settings: Settings, partition: int, origin: Path | None) -> State
 
 async def _found(log: Log, settings: Settings, partition: int, decisions: Records) -> list[Said]:
     topics = Topics(settings.topics.prefix)
-    told = (topics.warnings, topics.late, topics.dead_letters, *map(topics.outbound, CHANNELS))
+    told = (topics.warnings, topics.segments, topics.late, topics.dead_letters, *map(topics.outbound, CHANNELS))
     found = [said(record) for topic in told for record in await _read(log, topic, partition)]
     return found + [said(record) for record in decisions if record.key is not None and record.key.startswith(DAY)]
 

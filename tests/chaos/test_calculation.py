@@ -9,7 +9,10 @@ from tests.chaos.comparison import Said, compare, said
 from tests.doubles.stand import PARTITIONS, TOPICS, Stand, month, neighbours
 from tests.shard.runs import AT, live_through
 
-OUT = [TOPICS.warnings, TOPICS.late, TOPICS.dead_letters, *(TOPICS.outbound(one) for one in ("call", "sms", "manager"))]
+OUT = [
+    *(TOPICS.warnings, TOPICS.segments, TOPICS.late, TOPICS.dead_letters),
+    *(TOPICS.outbound(one) for one in ("call", "sms", "manager")),
+]
 
 
 def found(stand: Stand) -> list[Said]:
@@ -41,5 +44,6 @@ async def test_a_shard_says_what_is_calculated() -> None:
     names = [one.name for one in found(stand)]
     assert PARTITIONS > AT
     assert {part for name in names for part in name.split(".")} >= {"raised", "acknowledged", "resolved", "call"}
+    assert any(".segment." in name for name in names)
     assert sum(name.startswith(TOPICS.usage) for name in names) == len(torn)
     assert not (difference := compare(expected(stand), found(stand))).is_any, difference

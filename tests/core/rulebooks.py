@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from service.core.rules import Order, Rule, Rulebook
+from service.core.rules import Dimension, Order, Rule, Rulebook, SegmentBands
 
 
 def rule(name: str, when: pl.Expr, **changes: Any) -> Rule:
@@ -37,8 +37,8 @@ def rule(name: str, when: pl.Expr, **changes: Any) -> Rule:
     return Rule(**(plain | changes))
 
 
-def book(*rules: Rule) -> Rulebook:
-    return Rulebook(hash="test", rules=rules)
+def book(*rules: Rule, **more: Any) -> Rulebook:
+    return Rulebook(hash="test", rules=rules, **more)
 
 
 CALL = Order("call", None)
@@ -62,4 +62,7 @@ MIXED = book(
         on=("subscriber.profile",),
         keep_for_days=1,
     ),
+    # Over a day, so that there is hardly one on which nobody comes into another segment.
+    bands=(SegmentBands("spend", 1, 0.1, 0.3, 100), SegmentBands("data", 1, 0.2, 0.5, 10)),
+    dimensions=(Dimension("spend", 200, (0, 20_000)), Dimension("market", 600, values=("campus",))),
 )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -17,7 +17,7 @@ from service.core.events import STATUSES
 from service.core.frames import recall
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, resume, retrace, retrace_end, step
-from service.core.turn import CONTACTS, DayRecord, Decisions, Turn
+from service.core.turn import CONTACTS, SEGMENT_CHANGES, DayRecord, Decisions, Turn
 from tests.core.rulebooks import MIXED, book, rule
 from tests.core.streams import Event, batch_of, cut
 from tests.doubles.panes import Kept, kept
@@ -45,7 +45,11 @@ KINDS = st.one_of(
     st.builds(lambda b: ("usage.data", {"bytes": b}), st.integers(0, 1000)),
     st.builds(lambda a: ("charge", {"amount_minor": a, "kind": "usage"}), st.integers(0, 4000)),
     st.builds(lambda s: ("subscriber.status", {"status": s}), st.sampled_from(STATUSES)),
-    st.builds(lambda f: ("subscriber.profile", {"fee_minor": f, "market": "campus"}), st.integers(0, 5)),
+    st.builds(
+        lambda f, d: ("subscriber.profile", {"fee_minor": f, "market": "campus", "activated_on": d}),
+        st.integers(0, 5),
+        st.sampled_from([date(2023, 10, 1), date(2023, 10, 1), date(2024, 2, 1)]),
+    ),
     st.builds(lambda g: ("consent.changed", {"channel": "call", "granted": g}), st.booleans()),
     st.builds(lambda t: ("complaint.opened", {"complaint_id": "c", "topic": t}), st.sampled_from(["bill", None])),
     st.just(("np.requested", {"to_network": "x"})),
@@ -68,7 +72,12 @@ def streams(draw: st.DrawFn) -> list[Event]:
 
 def said(turns: list[Turn]) -> list[dict[str, object]]:
     transitions = stack([turn.transitions for turn in turns])
-    return transitions.sort("subscriber_id", "at", "rule", "transition").to_dicts()
+    segments = pl.concat([turn.segments for turn in turns] or [pl.DataFrame(schema=SEGMENT_CHANGES)])
+    assert not segments.select("subscriber_id", "day").is_duplicated().any()
+    return [
+        *transitions.sort("subscriber_id", "at", "rule", "transition").to_dicts(),
+        *segments.sort("subscriber_id", "day").to_dicts(),
+    ]
 
 
 def finish(state: State, turns: list[Turn]) -> list[Turn]:
@@ -142,7 +151,7 @@ def test_an_event_rule_sees_what_came_before_its_record() -> None:
         Event("7", "a", "subscriber.profile", at + timedelta(hours=21), {"fee_minor": 3}),
     ]
     _, turns = whole(events)
-    raised = {line["rule"]: line for line in said(turns) if line["transition"] == "raised"}
+    raised = {line["rule"]: line for line in said(turns) if line.get("transition") == "raised"}
     numbers = json.loads(str(raised["complained"]["numbers"]))
     assert numbers == {"spend_7d": 701, "status": "normal", "fee": 5, "event.topic": "bill"}
     assert json.loads(str(raised["complained"]["orders"])) == {"call": "no_consent"}

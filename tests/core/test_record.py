@@ -10,7 +10,7 @@ from service.core.events import FIELDS
 from service.core.feedback import apply_feedback
 from service.core.frames import recall
 from service.core.record import describe
-from service.core.rules import Holiday, Offer, Rulebook, SegmentBands
+from service.core.rules import Dimension, Holiday, Offer, Rulebook, SegmentBands
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, step
 from service.core.turn import Decisions
@@ -33,6 +33,7 @@ BOOK = Rulebook(
         rule("quiet", pl.col("days_silent") >= 5),
     ),
     bands=BANDS,
+    dimensions=(Dimension("market", 600, values=("campus",)),),
     holidays=(Holiday("Labour Day", to_day(date(2026, 5, 1)), to_day(date(2026, 5, 5)), ()),),
 )
 NO_RULES = Rulebook("empty", (), bands=BANDS)

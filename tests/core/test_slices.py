@@ -1,6 +1,6 @@
 """A close that says much comes in slices under one day record, and goes on after an interruption."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -8,11 +8,12 @@ import pytest
 import service.core.step
 from service.core.calendar import to_day
 from service.core.episodes import stack
+from service.core.events import Batch
 from service.core.frames import recall
-from service.core.rules import Rulebook
+from service.core.rules import Dimension, Rulebook, SegmentBands
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, resume, retrace, retrace_end, step
-from service.core.turn import CONTACTS, DayRecord, Decisions, Turn
+from service.core.turn import CONTACTS, SEGMENT_CHANGES, DayRecord, Decisions, Turn
 from tests.core.rulebooks import CALL, book, rule
 from tests.core.streams import Event, batch_of
 
@@ -60,6 +61,82 @@ def test_an_interrupted_close_goes_on_with_the_next_slice(done: int) -> None:
     for ours, theirs in zip(rest, turns[done:], strict=True):
         assert ours.transitions.equals(theirs.transitions)
     assert resume(state, EVERYBODY) == []
+
+
+BANDED = book(bands=(SegmentBands("data", 1, 0.1, 0.3, 1),), dimensions=(Dimension("data", 400, (0, 8)),))
+
+
+def use(day: int, first: int, **amounts: int) -> Batch:
+    """Everybody whose number has a key's last digit uses so much on a day."""
+    at = START + timedelta(days=day)
+    using = [(n, bytes_) for n in range(50) for digit, bytes_ in amounts.items() if f"n{n % 10}" == digit]
+    return batch_of([Event(f"{day}/{n}", str(n), "usage.data", at, {"bytes": bytes_}) for n, bytes_ in using], first)
+
+
+def changing() -> tuple[State, list[Turn]]:
+    """Two days on which nobody is eligible for want of a charge, and a third before which they were charged."""
+    state = new_state(CONFIG)
+    profile = {"activated_on": date(2023, 1, 1), "market": "campus"}
+    step(state, BANDED, batch_of([Event("p", str(n), "subscriber.profile", START, profile) for n in range(50)]))
+    close_through(state, BANDED, DAY, "clock")
+    fees = {"amount_minor": 5, "kind": "recurring", "bill_month": 2024 * 12 + 2}
+    step(state, BANDED, batch_of([Event("f", str(n), "charge", START, fees) for n in range(50)], state.cursor))
+    step(state, BANDED, use(1, state.cursor, n1=5, n2=9))
+    return state, close_through(state, BANDED, DAY + 1, "clock")
+
+
+def test_changes_of_segment_come_in_the_slices_of_the_close_and_are_counted_for_them() -> None:
+    state, turns = changing()
+    assert len(turns) == 5
+    said = pl.concat([turn.segments for turn in turns])
+    assert said.schema == pl.Schema(SEGMENT_CHANGES)
+    assert sorted(said["subscriber_id"], key=int) == [str(n) for n in range(50)]
+    assert max(turn.segments.height for turn in turns) < 25
+    by_digit = dict(zip((int(who) % 10 for who in said["subscriber_id"]), said["segment"], strict=True))
+    assert by_digit == {digit: 23 if digit in {1, 2} else 1 for digit in range(10)}
+    assert set(said.select("before", "before_since", "day", "market").rows()) == {
+        (0, None, START.date() + timedelta(days=1), "campus")
+    }
+    step(state, BANDED, use(2, state.cursor, n1=5))
+    (turn,) = close_through(state, BANDED, DAY + 2, "clock")
+    assert [line["subscriber_id"][-1] for line in turn.segments.to_dicts()] == ["2"] * 5
+    (line, *_) = turn.segments.to_dicts()
+    assert (line["segment"], line["before"], line["before_since"]) == (43, 23, START.date() + timedelta(days=1))
+    assert line["codes"] == [403304]  # 9 in two days, 135 in thirty usual ones
+
+
+@pytest.mark.parametrize("done", [1, 3, 4])
+def test_an_interrupted_close_says_each_change_of_segment_once(done: int) -> None:
+    _, turns = changing()
+    state = new_state(CONFIG)
+    profile = {"activated_on": date(2023, 1, 1), "market": "campus"}
+    fees = {"amount_minor": 5, "kind": "recurring", "bill_month": 2024 * 12 + 2}
+    batch = batch_of([Event("p", str(n), "subscriber.profile", START, profile) for n in range(50)])
+    retrace(state, BANDED, batch, {})
+    retrace_end(state, BANDED, {DAY: 50})
+    retrace(state, BANDED, batch_of([Event("f", str(n), "charge", START, fees) for n in range(50)], 50), {})
+    retrace(state, BANDED, use(1, 100, n1=5, n2=9), {})
+    retrace_end(state, BANDED, {DAY + 1: state.cursor})
+    first, told = DayRecord(DAY, 50, "clock", "test", 1, 1), turns[:done]
+    days = {DAY: first} | {turn.day.day: turn.day for turn in told if turn.day}
+    recall(state, Decisions(days=days))
+    rest = resume(state, BANDED)
+    assert [turn.day for turn in rest] == [turn.day for turn in turns[done:]]
+    for ours, theirs in zip(rest, turns[done:], strict=True):
+        assert ours.segments.equals(theirs.segments)
+    assert resume(state, BANDED) == []
+
+
+def test_what_is_at_the_first_close_of_a_shard_is_no_change() -> None:
+    state = new_state(CONFIG)
+    step(state, BANDED, use(0, 0, n1=5))
+    status = [Event("s", str(n), "subscriber.status", START, {"status": "cancelled"}) for n in range(0, 50, 10)]
+    step(state, BANDED, batch_of(status, state.cursor))
+    (turn,) = close_through(state, BANDED, DAY, "clock")
+    assert turn.segments.is_empty()
+    assert set(state.attributes["segment"][: len(state.roster)].tolist()) == {0, 5}
+    (turn,) = close_through(state, BANDED, DAY + 1, "clock")
+    assert turn.segments.is_empty()
 
 
 def test_rules_changed_in_the_midst_of_a_close_repeat_nothing_and_take_nothing_back() -> None:

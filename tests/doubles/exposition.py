@@ -1,7 +1,7 @@
 """A service that only shows its metrics: all of them, after a little of everything has happened."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +10,7 @@ import polars as pl
 
 from service.core.raising import complete
 from service.core.state import Config, State, new_state
-from service.core.turn import LATE, Counts, Turn
+from service.core.turn import LATE, SEGMENT_CHANGES, Counts, Turn
 from service.metrics import CONTENT_TYPE, Metrics
 
 DAY_US = 86_400_000_000
@@ -27,8 +27,11 @@ class NamedRule:
 RULES = (NamedRule("drop_data", "risk"), NamedRule("sudden_surge", "opportunity"))
 
 
-def turn_with(counts: Counts, transitions: list[dict[str, object]]) -> Turn:
-    """A turn with such transitions; what they leave out is null."""
+def turn_with(
+    counts: Counts, transitions: list[dict[str, object]], segments: Sequence[tuple[int, str | None]] = ()
+) -> Turn:
+    """A turn with such transitions (what they leave out is null), and changes to such segments by market."""
+    schema = {name: SEGMENT_CHANGES[name] for name in ("segment", "market")}
     frame = complete(pl.DataFrame(transitions)) if transitions else complete(pl.DataFrame())
     return Turn(
         cursor=0,
@@ -37,6 +40,7 @@ def turn_with(counts: Counts, transitions: list[dict[str, object]]) -> Turn:
         contacts=pl.DataFrame(),
         late=pl.DataFrame(schema=LATE),
         counts=counts,
+        segments=pl.DataFrame(list(segments), schema=schema, orient="row"),
     )
 
 
@@ -87,6 +91,7 @@ def exercise(metrics: Metrics) -> None:
                 raised("drop_data", "risk", '{"call": "ordered", "sms": "no_consent"}'),
                 raised("drop_data", "risk", "{}", suppressed_by="standing"),
             ],
+            [(42, "campus"), (42, "campus"), (5, None)],
         )
     )
     metrics.batch_finished(0.2)

@@ -71,7 +71,7 @@ FED: Mapping[str, Any] = {
     "industry": "education",
     "vip_level": "gold",
     "birthday": "2003-04-05",
-    "segment": {"now": 42, "before": 1, "since": "2025-03-24"},
+    "segment": {"now": 42, "before": 1, "since": "2025-03-24", "codes": [304204, 603204]},
     "windows": {"voice": {"30": {"sum": 41, "baseline": 180.5, "drop": 0.773}}},
     "days_silent": 2,
     "last_recharge": {"on": "2025-03-02", "amount_minor": 5000},

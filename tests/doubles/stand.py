@@ -148,8 +148,12 @@ class Stand:
             self.broker.append(message)
 
     def said(self, partition: int | None = None) -> list[tuple[str, str | None, bytes | None]]:
-        """(topic, CloudEvents id, value) of every warning and order that a read_committed reader sees."""
-        topics = [TOPICS.warnings, *(TOPICS.outbound(channel) for channel in ("call", "sms", "manager"))]
+        """(topic, CloudEvents id, value) of all that a read_committed reader sees: warnings, orders, changes of segment."""
+        topics = [
+            TOPICS.warnings,
+            TOPICS.segments,
+            *(TOPICS.outbound(channel) for channel in ("call", "sms", "manager")),
+        ]
         return [
             (topic, dict(record.headers)["ce_id"].decode(), record.value)
             for topic in topics
@@ -199,6 +203,8 @@ def neighbours(partition: int, count: int) -> list[str]:
 def month(subscribers: Sequence[str], days: int = 12) -> list[Message]:
     """Some who speak every day, every third of whom falls silent half way; complaints now and then."""
     messages = [usage(who, "consent.changed", 0.1, channel="call", granted=True) for who in subscribers]
+    joined = {"activated_on": "2010-01-01", "market": "campus"}
+    messages += [usage(who, "subscriber.profile", 0.1, **joined) for who in subscribers]
     for day in range(days):
         for number, who in enumerate(subscribers):
             if number % 3 == 0 and day > days // 2:

@@ -17,6 +17,7 @@ from service.settings import load
 from service.wire.decode import decode
 from service.wire.messages import Outlet, turn_messages
 from service.wire.records import Record
+from service.wire.segments import segment_messages
 from service.wire.topics import Topics
 from tests.e2e.running import committed, completed
 
@@ -36,9 +37,9 @@ def names(environ: Mapping[str, str]) -> Topics:
 
 
 def spoken(environ: Mapping[str, str]) -> list[str]:
-    """Topics on which warnings and orders are told."""
+    """Topics on which warnings, orders and changes of segment are told."""
     topics = names(environ)
-    return [topics.warnings, *(topics.outbound(channel) for channel in CHANNELS)]
+    return [topics.warnings, topics.segments, *(topics.outbound(channel) for channel in CHANNELS)]
 
 
 def retell(environ: Mapping[str, str], log: Sequence[ConsumerRecord], through: date) -> tuple[Said, Left]:
@@ -57,7 +58,7 @@ def retell(environ: Mapping[str, str], log: Sequence[ConsumerRecord], through: d
         turns += close_through(state, rulebook, to_day(through), "clock")
         for turn in turns:
             left.update((topics.late, partition, offset) for offset in turn.late["offset"].to_list())
-            told = turn_messages(turn.transitions, outlet)
+            told = [*turn_messages(turn.transitions, outlet), *segment_messages(turn.segments, outlet)]
             said.update((m.topic, m.partition, m.key or b"", m.value or b"", m.headers) for m in told)
     return said, left
 

@@ -80,8 +80,12 @@ class Place:
             await asyncio.gather(*futures)
 
     async def said(self) -> Counter[str]:
-        """Ids of all warnings and orders that a read_committed reader sees."""
-        topics = [self.topics.warnings, *(self.topics.outbound(channel) for channel in ("call", "sms", "manager"))]
+        """Ids of all warnings, orders and changes of segment that a read_committed reader sees."""
+        topics = [
+            self.topics.warnings,
+            self.topics.segments,
+            *(self.topics.outbound(channel) for channel in ("call", "sms", "manager")),
+        ]
         found: Counter[str] = Counter()
         for topic in topics:
             for partition in range(PARTITIONS):

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from service.core.calendar import to_date
-from service.core.rules import Offer
+from service.core.rules import Dimension, Offer
 from service.rulebook.loading import build, check, default_folder, load
 from service.rulebook.problems import RulebookError
 from tests.rulebook.folders import ON_RULE, RULE, SIGNALS, make_folder
@@ -92,7 +92,9 @@ def test_other_files_of_the_folder(tmp_path: Path) -> None:
     files = {
         "a/b.yaml": RULE,
         "lists/idle.yaml": "{title: {en: Idle, zh: 闲置}, when: days_silent > 30, numbers: [days_silent, market]}",
-        "segments.yaml": "bands: [{measure: voice, window: 30d, stable: 0.15, warned: 0.4, up_floor: 10}]",
+        "segments.yaml": "bands: [{measure: voice, window: 30d, stable: 0.15, warned: 0.4, up_floor: 10}]\n"
+        "against: cohort\nbundles: {tied: [vpn, family]}\n"
+        "dimensions: {market: {code: 600, values: [campus]}, voice: {code: 300, tops: [0, 30]}}\n",
         "calendars/x.yaml": "holidays: [{name: Spring, first: 2013-02-09, last: 2013-02-15, markets: [campus]}]",
         "mappings/m.yaml": "belongs to another reader",
         "profiles/p.yaml": "[so does this",
@@ -103,6 +105,8 @@ def test_other_files_of_the_folder(tmp_path: Path) -> None:
     assert (roll.id, roll.title["en"], roll.numbers) == ("idle", "Idle", ("days_silent", "market"))
     assert roll.names == {"days_silent", "market"}
     assert (band.measure, band.window_days, band.stable, band.warned, band.up_floor) == ("voice", 30, 0.15, 0.4, 10)
+    assert rulebook.dimensions == (Dimension("voice", 300, (0, 30)), Dimension("market", 600, (), ("campus",)))
+    assert (rulebook.against, rulebook.bundle_kinds) == ("cohort", {"tied": ("vpn", "family")})
     assert (holiday.name, holiday.markets) == ("Spring", ("campus",))
     assert [str(to_date(day)) for day in (holiday.first_day, holiday.last_day)] == ["2013-02-09", "2013-02-15"]
 
@@ -290,6 +294,36 @@ def test_all_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         "segments.yaml:3: bands.1: voice has a band already, expected one a measure",
         "segments.yaml:3: warned 0.4 lies within the stable band of 2, expected more",
     ]
+
+
+ONE_BAND = "bands: [{measure: voice, window: 30d, stable: 0.15, warned: 0.4, up_floor: 10}]\n"
+SPOILED_DIMENSIONS = [
+    ("{spend: {code: 200, tops: [1, 1]}}", "segments.yaml:2: spend: expected tops that rise, found 1, 1"),
+    ("{spend: {code: 250, tops: [1]}}", "spend: expected a hundred like 200, to which ranks are added, found 250"),
+    ("{spend: {code: 200, values: [a]}}", "spend: expected tops and no values"),
+    ("{market: {code: 600, values: [a, a]}}", "market: expected each value once"),
+    (
+        "{bundle: {code: 100, values: [none, firm]}}",
+        "dimensions.bundle.values.1: firm is unknown, expected none | soft | hard",
+    ),
+    (
+        "{spend: {code: 200, tops: [1]}, voice: {code: 200, tops: [1]}}",
+        "dimensions.voice: spend has the code 200 already",
+    ),
+    ("{spent: {code: 200, tops: [1]}}", "dimensions: unknown key spent; did you mean spend?"),
+    (
+        f"{{spend: {{code: 200, tops: {list(range(99))}}}}}",
+        "spend: expected 98 tiers at most, so that a code has three digits",
+    ),
+]
+
+
+@pytest.mark.parametrize(("dimensions", "expected"), SPOILED_DIMENSIONS)
+def test_dimensions_of_segments_that_make_no_sense(tmp_path: Path, dimensions: str, expected: str) -> None:
+    files = {"a/b.yaml": RULE, "segments.yaml": f"{ONE_BAND}dimensions: {dimensions}\n"}
+    (problem,) = problems_of(tmp_path, files)
+    assert problem.startswith("segments.yaml:2: ")
+    assert expected in problem
 
 
 @pytest.mark.parametrize(

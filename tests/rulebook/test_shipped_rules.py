@@ -9,6 +9,7 @@ from service.core.events import FIELDS
 from service.core.rules import Rule, Rulebook
 from service.core.sentences import UNKNOWN, placeholders, render
 from service.core.signals import catalogue
+from service.core.tiers import codes_of
 from service.rulebook.loading import default_folder, load
 from tests.rulebook.folders import SIGNALS, STORED
 
@@ -270,7 +271,21 @@ def test_the_list_of_the_never_bundled(rulebook: Rulebook) -> None:
 
 def test_segments_and_calendars_are_there(rulebook: Rulebook) -> None:
     told = [(band.measure, band.stable, band.warned) for band in rulebook.bands]
-    assert told == [("spend", 0.1, 0.3), ("voice", 0.15, 0.4), ("data", 0.2, 0.5)]
+    assert told == [("spend", 0.1, 0.3), ("voice", 0.15, 0.4), ("data", 0.2, 0.5), ("sms", 0.2, 0.5)]
+    codes = {dimension.name: dimension.code for dimension in rulebook.dimensions}
+    names = ("bundle", "spend", "voice", "data", "tenure", "market", "device")
+    assert codes == {name: 100 * number for number, name in enumerate(names, 1)}
+    assert {dimension.name: len(codes_of(dimension)) for dimension in rulebook.dimensions} == {
+        "bundle": 4,
+        "spend": 11,
+        "voice": 11,
+        "data": 10,
+        "tenure": 8,
+        "market": 4,
+        "device": 4,
+    }
+    assert rulebook.against == "own"
+    assert set(rulebook.bundle_kinds) == {"package", "vpn", "broadband"}
     assert {holiday.name for holiday in rulebook.holidays if holiday.markets == ("campus",)} == {
         "Winter break",
         "Summer break",

@@ -17,7 +17,7 @@ from tests.simulation.oracle import Decided, Oracle, decided, latest
 from tests.simulation.scenario import HORIZON_DAYS, WINDOWS, Arrival, Scenario
 
 _OF_A_DAY = {"usage.voice", "charge"}
-_SPOKEN = (TOPICS.warnings, *(TOPICS.outbound(channel) for channel in ("call", "sms", "manager")))
+_SPOKEN = (TOPICS.warnings, TOPICS.segments, *(TOPICS.outbound(channel) for channel in ("call", "sms", "manager")))
 _DEAD_FROM = ("__connect.errors.topic", "__connect.errors.partition", "__connect.errors.offset")
 
 

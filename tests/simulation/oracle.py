@@ -26,6 +26,7 @@ from service.wire.decisions import CURSOR, decision_messages
 from service.wire.decode import decode
 from service.wire.feedback import decode_feedback
 from service.wire.messages import Outlet, turn_messages
+from service.wire.segments import segment_messages
 
 Said = tuple[str, str, bytes | None]  # topic, id, value
 
@@ -134,7 +135,10 @@ class Oracle:
         for turn in turns:
             self.expected.said += [
                 (message.topic, dict(message.headers)["ce_id"].decode(), message.value)
-                for message in turn_messages(turn.transitions, self._outlet)
+                for message in (
+                    *turn_messages(turn.transitions, self._outlet),
+                    *segment_messages(turn.segments, self._outlet),
+                )
             ]
             told = decision_messages(turn, self._terms.topics.decisions, self._outlet.partition)
             self.expected.decisions = latest(self.expected.decisions, told)

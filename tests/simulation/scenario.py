@@ -124,8 +124,9 @@ def _residents(partition: int, scenario: Scenario) -> list[str]:
 
 def _life(number: int, days: int, chance: Chance) -> Iterator[tuple[float, str, dict[str, Any]]]:
     """(hour, type, fields) of a subscriber's events: some fall silent half way, some complain, some leave."""
+    joined = {"activated_on": "2010-01-01"}
     yield 0.1 + number / 100, "consent.changed", {"channel": "call", "granted": chance.happens(0.8)}
-    yield 0.2 + number / 100, "subscriber.profile", {"fee_minor": 5, "market": "campus"}
+    yield 0.2 + number / 100, "subscriber.profile", {"fee_minor": 5, "market": "campus", **joined}
     silent_from = chance.choice([days, days, days // 2])
     for day in range(days):
         hour = 24 * day + 7 + chance.random() * 15
