@@ -1,17 +1,18 @@
 """Segments, their changes, tiers and six-digit codes, against a plain count of one subscriber after another."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from service.core.calendar import to_day
+from service.core.cohorts import LEAST, Cohorts, compare
 from service.core.crosstabs import CELLS, add_up, count, tabulate
 from service.core.record import describe
 from service.core.rules import Dimension, Rulebook, SegmentBands
@@ -224,22 +225,25 @@ def test_every_tier_has_a_label(dimension: Dimension, labels: list[str]) -> None
     assert [label_of(dimension, code) for code in codes_of(dimension)] == labels
 
 
-class _Fallen:
-    """Everybody comparable has lost half."""
-
-    def expected(self, measure: str, window_days: int, rows: np.ndarray) -> np.ndarray:
-        assert (measure in BANDS, window_days) == (True, WINDOW)
-        return np.full(rows.size, 0.5)
-
-
-def test_against_a_cohort_who_moved_as_it_did_is_stable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_against_a_cohort_who_moved_as_it_did_is_stable() -> None:
     # Spend has halved, as that of all comparable ones; one has lost three quarters.
+    habits = {f"as all {number}": [100] * 10 + [50] * 5 for number in range(LEAST)}
+    state = using({**habits, "more": [100] * 10 + [25] * 5}, market="campus")
+    day = to_day(FIRST) + 14
+    assert set(state.attributes["segment"][: LEAST + 1].tolist()) == {41}
+    comparing = banded(against="cohort")
+    state.cohorts = Cohorts(compare(state.windows, state.attributes, state.rows, comparing, day))
+    assign(state, comparing, state.rows, day)
+    assert Counter(state.attributes["segment"][: LEAST + 1].tolist()) == {1: LEAST, 41: 1}
+    assign(state, BOOK, state.rows, day)
+    assert set(state.attributes["segment"][: LEAST + 1].tolist()) == {41}
+
+
+def test_who_is_comparable_with_too_few_is_compared_with_themselves() -> None:
     state = using({"as all": [100] * 10 + [50] * 5, "more": [100] * 10 + [25] * 5})
-    assert state.attributes["segment"][:2].tolist() == [41, 41]
-    monkeypatch.setattr(State, "cohorts", _Fallen(), raising=False)
-    assign(state, banded(against="cohort"), state.rows, to_day(FIRST) + 14)
-    assert state.attributes["segment"][:2].tolist() == [1, 41]
-    assign(state, banded(against="own"), state.rows, to_day(FIRST) + 14)
+    day, comparing = to_day(FIRST) + 14, banded(against="cohort")
+    state.cohorts = Cohorts(compare(state.windows, state.attributes, state.rows, comparing, day))
+    assign(state, comparing, state.rows, day)
     assert state.attributes["segment"][:2].tolist() == [41, 41]
 
 
