@@ -12,6 +12,7 @@ from service.commands.replay import replay
 from service.commands.rulebooks import publish, release, versions
 from service.commands.rules import rules
 from service.commands.run import run
+from service.commands.segments import segments
 from service.commands.settings import settings
 from service.commands.signals import signals
 from service.commands.simulate import simulate
@@ -50,6 +51,7 @@ app.command()(replay)
 app.command()(simulate)
 app.command()(bootstrap)
 app.command()(windows)
+app.command()(segments)
 app.command()(settings)
 rules.command()(signals)
 rules.command()(backtest)

@@ -29,6 +29,7 @@ __all__ = [
     "Records",
     "Refused",
     "RefusedRulebook",
+    "SegmentPage",
     "Snapshot",
     "SnapshotStore",
     "StoredPiece",
@@ -206,6 +207,16 @@ class WarningPage:
     as_of: Mapping[int, int]  # partition -> cursor
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentPage:
+    """Cells with the columns of core.crosstabs.CELLS; `missing` names partitions that could not answer."""
+
+    cells: pl.DataFrame
+    missing: tuple[int, ...]
+    as_of: Mapping[int, int]  # partition -> cursor
+    closed_days: Mapping[int, int | None]  # partition -> the last closed day, since 1970
+
+
 class Desk(Protocol):
     """What the HTTP side may ask. Every method is safe to call from another thread than the worker's."""
 
@@ -223,6 +234,9 @@ class Desk(Protocol):
 
     def open_counts(self) -> tuple[pl.DataFrame, tuple[int, ...]]:
         """(open warnings by rule and severity: columns rule, severity, open; missing partitions)."""
+
+    def segments(self) -> SegmentPage:
+        """Subscribers counted by segment and what tells segments apart, over all shards."""
 
     def warning(self, episode_id: str) -> dict[str, Any] | None:
         """One row of core.turn.TRANSITIONS. Raises: NotReady when not found while a shard is restoring."""

@@ -16,6 +16,7 @@ from service.api.page import page_routes
 from service.api.peers import PeerQuestions
 from service.api.problems import Guard, install_problems
 from service.api.rules import Rules
+from service.api.segments import Segments
 from service.api.stream import Stream
 from service.api.subscribers import Subscribers
 from service.api.traffic import Traffic
@@ -68,6 +69,7 @@ def build_app(desk: Desk, tail: AlertTail, metrics: Metrics, options: Options | 
         Stream(desk, presenter, feed, admission).routes(),
         Warnings(desk, presenter, options.acknowledge_wait_s).routes(),
         Rules(desk).routes(),
+        Segments(desk, options.minor_digits).routes(),
         Health(desk, metrics).routes(),
         page_routes({"currency": options.currency, "minor_digits": str(options.minor_digits), "zone": options.zone}),
     ):

@@ -67,7 +67,7 @@ def compare(
     windows: Windows, attributes: Attributes, rows: np.ndarray, rulebook: Rulebook, day: int
 ) -> Mapping[str, Compared]:
     """What `rows` kept of their baselines as of the close of `day`, for all that the rulebook compares."""
-    wanted = sorted(compared_windows(_names(rulebook)))
+    wanted = sorted(compared_windows(_names(rulebook)) | _of_segments(rulebook))
     if not wanted:
         return {}
     markets = attributes.vocabularies["market"]
@@ -99,6 +99,10 @@ def _names(rulebook: Rulebook) -> Iterator[str]:
         yield from derived.names
     if rulebook.against == "cohort":
         yield from (f"{band.measure}_{band.window_days}d_cohort" for band in rulebook.bands)
+
+
+def _of_segments(rulebook: Rulebook) -> set[tuple[str, int]]:
+    return {(band.measure, band.window_days) for band in rulebook.bands if rulebook.against == "cohort"}
 
 
 def _tiers(baseline: np.ndarray, tops: Sequence[float]) -> np.ndarray:

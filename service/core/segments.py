@@ -116,12 +116,12 @@ def _segments(view: View, rulebook: Rulebook, day: int) -> np.ndarray:
 
 
 def _trend(view: View, band: SegmentBands, *, against: str) -> np.ndarray:
-    state, name = view.state, f"{band.measure}_{band.window_days}d"
-    now = state.windows.take(name, view.rows)
-    before = state.windows.take(f"{name}_before", view.rows) / 2
+    windows, name = view.state.windows, f"{band.measure}_{band.window_days}d"
+    now = windows.take(name, view.rows)
+    before = windows.take(f"{name}_before", view.rows) / 2
     has = before > 0
     if against == "cohort":
-        before = before * state.cohorts.expected(name, state.windows, state.attributes, view.rows)
+        before = before * view.state.cohorts.expected(name, windows, view.state.attributes, view.rows)
     ratio = np.divide(now, before, out=np.ones(now.size), where=has & (before > 0)) - 1
     trend = np.full(now.size, STABLE, np.int8)
     trend[ratio < -band.stable] = DECLINING

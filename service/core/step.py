@@ -150,8 +150,8 @@ def _judged(state: State, rulebook: Rulebook, book: Book, record: DayRecord, asi
         # Where all begin, at a shard's first close, is no change.
         moved = changes(state, rulebook, record.day) if state.judged else pl.DataFrame(schema=SEGMENT_CHANGES)
     if is_new:
-        slices = max(1, -(-(said.transitions.height + moved.height) // SLICE))
-        record = replace(record, held=said.held, slices=slices)
+        told = said.transitions.height + moved.height
+        record = replace(record, held=said.held, slices=max(1, -(-told // SLICE)))
     return _publish_close(state, said, moved, record)
 
 

@@ -1,6 +1,6 @@
 """Usage files as events: Parquet, CSV and lines of JSON through a mapping, or our own event JSON as it is."""
 
-from collections.abc import Mapping as MappingOf
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import polars as pl
 from service.rulebook.mapping import EVENTS, Expanded, Mapping, RowsError, expand, expand_records
 from service.rulebook.problems import suggest
 
+_BLOCK = 1 << 25  # bytes of lines that are taken apart at a time
 _LINES = (".ndjson", ".jsonl")
 _ENDINGS = (".parquet", ".csv", *_LINES)
 
@@ -56,7 +57,7 @@ def read_usage(source: Source) -> UsageFile:
     if mapping is None:
         if ending not in _LINES:
             raise FileError(f"{file} holds rows, not our events: name the mapping that tells them, with --mapping")
-        return UsageFile(_own_events(_lines(file)), pl.DataFrame(schema={"row": pl.Int64, "reason": pl.String}))
+        return UsageFile(_own_events(file), pl.DataFrame(schema={"row": pl.Int64, "reason": pl.String}))
     try:
         expanded = _expanded(file, ending, mapping)
     except RowsError as error:
@@ -98,27 +99,38 @@ def _ending(file: Path) -> str:
 
 def _expanded(file: Path, ending: str, mapping: Mapping) -> Expanded:
     if ending in _LINES:
-        return expand_records(mapping, _lines(file))
+        return expand_records(mapping, [line for block in _blocks(file) for line in block])
     return expand(mapping, read_rows(file))
 
 
-def _lines(file: Path) -> list[bytes]:
+def _blocks(file: Path) -> Iterator[list[bytes]]:
+    """The lines of a file that are not empty, some at a time: as objects they take several times their size."""
     try:
-        return [line for line in file.read_bytes().split(b"\n") if line.strip()]
+        with file.open("rb") as opened:
+            while lines := opened.readlines(_BLOCK):
+                yield [line.removesuffix(b"\n") for line in lines if line.strip()]
     except OSError as error:
         raise FileError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _own_events(lines: list[bytes]) -> pl.DataFrame:
+def _own_events(file: Path) -> pl.DataFrame:
+    return pl.concat([pl.DataFrame(schema=EVENTS), *(_glanced(lines) for lines in _blocks(file))])
+
+
+def _glanced(lines: list[bytes]) -> pl.DataFrame:
     decoder = msgspec.json.Decoder(_Glance)
-    seen: list[MappingOf[str, str | None]] = []
+    seen: list[_Glance] = []
     for line in lines:
         try:
-            glance = decoder.decode(line)
+            seen.append(decoder.decode(line))
         except (ValueError, RecursionError):  # bad JSON, bad text; nesting without end
-            glance = _Glance()
-        seen.append({"at": glance.occurred_at, "subscriber_id": glance.subscriber_id, "type": glance.type})
-    frame = pl.DataFrame(seen, schema=dict.fromkeys(("at", "subscriber_id", "type"), pl.String))
+            seen.append(_Glance())
+    columns = {
+        "at": [one.occurred_at for one in seen],
+        "subscriber_id": [one.subscriber_id for one in seen],
+        "type": [one.type for one in seen],
+    }
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
     at = pl.col("at").str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
     values = pl.Series("value", lines, pl.Binary)
     return frame.with_columns(values, at.dt.epoch("us").alias("occurred_us")).select(list(EVENTS))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from service.core.crosstabs import CELLS, count
 from service.core.episodes import OPEN
 from service.core.raising import evaluate
 from service.core.record import describe, is_at_hand
@@ -143,6 +144,14 @@ class Display:
         if (shown := self._shown) is None:
             return pl.DataFrame(schema=OPEN_COUNTS)
         return count_open([shown[1].filter(pl.col("state").is_in(OPEN)).select("rule", "severity", open=_ONE)])
+
+    def segments(self) -> tuple[pl.DataFrame, int | None]:
+        """Subscribers by segment and what tells segments apart (columns of CELLS), and the last closed day."""
+        with self._held():
+            if (shown := self._shown) is None:
+                return pl.DataFrame(schema=CELLS), None
+            state = shown[0]
+            return count(state, self._book.on(state.closed_day or 0)), state.closed_day
 
     def warning(self, episode_id: str) -> dict[str, Any] | None:
         """One row of TRANSITIONS."""

@@ -9,13 +9,24 @@ from typing import Any, Protocol, TypeVar
 import polars as pl
 
 from service.clock import Clock
+from service.core.crosstabs import add_up
 from service.core.turn import TRANSITIONS
-from service.ports import InForce, Message, NotReady, WarningPage, WarningQuery
+from service.ports import InForce, Message, NotReady, SegmentPage, WarningPage, WarningQuery
 from service.shard import Terms
 from service.shard.display import count_open, newest_first
 from service.wire.feedback import Acknowledged, instant_text, of_warning
 from service.wire.partitioning import partition_of
-from service.worker.questions import APPLIED, HOLDER, OPEN_COUNTS, ROLL, SUBSCRIBER, WARNING, Answer, Question
+from service.worker.questions import (
+    APPLIED,
+    HOLDER,
+    OPEN_COUNTS,
+    ROLL,
+    SEGMENTS,
+    SUBSCRIBER,
+    WARNING,
+    Answer,
+    Question,
+)
 from service.worker.rulebooks import in_force
 from service.worker.shelf import Shelf, warnings_question
 
@@ -84,6 +95,12 @@ class ShardDesk:
         """Open warnings by rule and severity over all shards, and the partitions that could not say."""
         answers = self._shelf.ask(Question(OPEN_COUNTS, self._everywhere))
         return count_open(_frames(answers)), self._missing(answers)
+
+    def segments(self) -> SegmentPage:
+        """Cells over all shards, each as of its own last closed day."""
+        answers = self._shelf.ask(Question(SEGMENTS, self._everywhere))
+        days = {int(partition): day for answer in answers for partition, day in (answer.value or {}).items()}
+        return SegmentPage(add_up(_frames(answers)), self._missing(answers), _as_of(answers), days)
 
     def warning(self, episode_id: str) -> dict[str, Any] | None:
         """One row of TRANSITIONS. Raises: NotReady."""

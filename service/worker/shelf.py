@@ -10,6 +10,7 @@ import polars as pl
 
 from service.clock import Clock
 from service.core.calendar import day_at
+from service.core.crosstabs import add_up
 from service.core.turn import TRANSITIONS
 from service.ports import Busy, WarningQuery
 from service.shard import Display, Shard, Terms
@@ -19,6 +20,7 @@ from service.worker.questions import (
     HOLDER,
     OPEN_COUNTS,
     ROLL,
+    SEGMENTS,
     SUBSCRIBER,
     WARNING,
     WARNINGS,
@@ -51,6 +53,7 @@ class Shelf:
             WARNING: _warning,
             OPEN_COUNTS: _open_counts,
             ROLL: self._roll,
+            SEGMENTS: _segments,
         }
 
     def run_on(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -162,6 +165,13 @@ def _warnings(displays: list[Display], told: Mapping[str, Any]) -> Said:
 
 def _open_counts(displays: list[Display], _: Mapping[str, Any]) -> Said:
     return None, count_open(display.open_counts() for display in displays)
+
+
+def _segments(displays: list[Display], _: Mapping[str, Any]) -> Said:
+    """The last closed day by partition, and all cells."""
+    told = {display.partition: display.segments() for display in displays}
+    days = {str(partition): day for partition, (_, day) in told.items()}
+    return days, add_up(cells for cells, _ in told.values())
 
 
 def _warning(displays: list[Display], told: Mapping[str, Any]) -> Said:

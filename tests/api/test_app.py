@@ -86,6 +86,7 @@ async def test_openapi_names_every_key_and_shows_examples(client: AsyncClient) -
         "/v1/warnings/{warning_id}/acknowledge",
         "/v1/lists/{list_id}",
         "/v1/rules",
+        "/v1/segments",
         "/livez",
         "/readyz",
         "/metrics",

@@ -1,5 +1,6 @@
 """Segments, their changes, tiers and six-digit codes, against a plain count of one subscriber after another."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,7 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from service.core.calendar import to_day
-from service.core.cohorts import Cohorts
+from service.core.cohorts import LEAST, Cohorts, compare
 from service.core.crosstabs import CELLS, add_up, count, tabulate
 from service.core.record import describe
 from service.core.rules import Dimension, Rulebook, SegmentBands
@@ -20,7 +21,7 @@ from service.core.signals import View
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, step
 from service.core.tiers import codes_in, codes_of, label_of
-from service.core.turn import Compared, Turn
+from service.core.turn import Turn
 from tests.core.streams import Event, batch_of
 from tests.doubles.panes import kept
 from tests.oracle.segments import (
@@ -226,14 +227,23 @@ def test_every_tier_has_a_label(dimension: Dimension, labels: list[str]) -> None
 
 def test_against_a_cohort_who_moved_as_it_did_is_stable() -> None:
     # Spend has halved, as that of all comparable ones; one has lost three quarters.
+    habits = {f"as all {number}": [100] * 10 + [50] * 5 for number in range(LEAST)}
+    state = using({**habits, "more": [100] * 10 + [25] * 5}, market="campus")
+    day = to_day(FIRST) + 14
+    assert set(state.attributes["segment"][: LEAST + 1].tolist()) == {41}
+    comparing = banded(against="cohort")
+    state.cohorts = Cohorts(compare(state.windows, state.attributes, state.rows, comparing, day))
+    assign(state, comparing, state.rows, day)
+    assert Counter(state.attributes["segment"][: LEAST + 1].tolist()) == {1: LEAST, 41: 1}
+    assign(state, BOOK, state.rows, day)
+    assert set(state.attributes["segment"][: LEAST + 1].tolist()) == {41}
+
+
+def test_who_is_comparable_with_too_few_is_compared_with_themselves() -> None:
     state = using({"as all": [100] * 10 + [50] * 5, "more": [100] * 10 + [25] * 5})
-    assert state.attributes["segment"][:2].tolist() == [41, 41]
-    # Everybody comparable has lost half.
-    half = Compared((), {"*": (0.5,)}, {"*": 1.0})
-    state.cohorts = Cohorts({f"{measure}_{WINDOW}d": half for measure in BANDS})
-    assign(state, banded(against="cohort"), state.rows, to_day(FIRST) + 14)
-    assert state.attributes["segment"][:2].tolist() == [1, 41]
-    assign(state, banded(against="own"), state.rows, to_day(FIRST) + 14)
+    day, comparing = to_day(FIRST) + 14, banded(against="cohort")
+    state.cohorts = Cohorts(compare(state.windows, state.attributes, state.rows, comparing, day))
+    assign(state, comparing, state.rows, day)
     assert state.attributes["segment"][:2].tolist() == [41, 41]
 
 

@@ -12,9 +12,11 @@ from zlib import crc32
 
 import polars as pl
 
+from service.core.calendar import to_day
+from service.core.crosstabs import add_up
 from service.core.rules import Rulebook
 from service.core.turn import TRANSITIONS
-from service.ports import Alert, Busy, InForce, Lost, NotReady, Truncated, WarningPage, WarningQuery
+from service.ports import Alert, Busy, InForce, Lost, NotReady, SegmentPage, Truncated, WarningPage, WarningQuery
 from service.wire.messages import Outlet, turn_messages
 from service.wire.topics import Topics
 
@@ -140,6 +142,7 @@ class InMemoryDesk:
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     rolls: dict[str, pl.DataFrame] = field(default_factory=dict)
+    cells: dict[int, pl.DataFrame] = field(default_factory=dict)  # by partition, columns of CELLS
     restoring: set[int] = field(default_factory=set)
     stepping: set[int] = field(default_factory=set)
     lagging: set[int] = field(default_factory=set)
@@ -197,6 +200,12 @@ class InMemoryDesk:
         told = [(rule, severity, count) for (rule, severity), count in sorted(lines.items())]
         frame = pl.DataFrame(told, schema=["rule", "severity", "open"], orient="row")
         return frame, tuple(sorted(self.restoring))
+
+    def segments(self) -> SegmentPage:
+        asked = [partition for partition in range(self.partitions) if partition not in self.restoring]
+        cells = add_up(self.cells[partition] for partition in asked if partition in self.cells)
+        as_of = {partition: 1000 + partition for partition in asked}
+        return SegmentPage(cells, tuple(sorted(self.restoring)), as_of, dict.fromkeys(asked, to_day(FIRST_DAY)))
 
     def warning(self, episode_id: str) -> dict[str, Any] | None:
         line = self.rows.get(episode_id)

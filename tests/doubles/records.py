@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from service.core.rules import Offer, Order, Roll, Rule, Rulebook
+from service.core.rules import Dimension, Offer, Order, Roll, Rule, Rulebook
 from tests.doubles.desk import FIRST_DAY, row
 
 DAYS = 90
@@ -120,6 +120,7 @@ def rulebook() -> Rulebook:
             _rule("port_requested", "porting", "restricted", None),
         ),
         rolls=(Roll("never_bundled", {"en": "Valuable, never bundled"}, pl.lit(value=True), frozenset(), ()),),
+        dimensions=(Dimension("market", 600, values=("campus",)),),
     )
 
 

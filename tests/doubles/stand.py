@@ -148,7 +148,7 @@ class Stand:
             self.broker.append(message)
 
     def said(self, partition: int | None = None) -> list[tuple[str, str | None, bytes | None]]:
-        """(topic, CloudEvents id, value) of all that a read_committed reader sees: warnings, orders, segments."""
+        """(topic, CloudEvents id, value) of what a read_committed reader sees: warnings, orders, changes of segment."""
         topics = [
             TOPICS.warnings,
             TOPICS.segments,

@@ -109,6 +109,7 @@ async def test_each_replica_gives_the_answers_that_one_alone_gives() -> None:
         records = {who: of_a_moment((await alone.asked(f"/v1/subscribers/{who}")).json()) for who in CITY}
         warnings = (await alone.asked("/v1/warnings", params={"limit": 500})).json()
         rules = (await alone.asked("/v1/rules")).json()
+        segments = (await alone.asked("/v1/segments?codes=true")).json()
     assert len(warnings["warnings"]) > 5
     async with replicas(stand, 3) as them:
         assert all(one.worker.running() for one in them)
@@ -123,6 +124,7 @@ async def test_each_replica_gives_the_answers_that_one_alone_gives() -> None:
             assert (told["warnings"], told["complete"]) == (warnings["warnings"], True)
             assert told["as_of"].keys() == {str(partition) for partition in range(PARTITIONS)}
             assert (await one.asked("/v1/rules")).json() == rules
+            assert (await one.asked("/v1/segments?codes=true")).json() == segments
             for roll in rules["lists"]:
                 assert (await one.asked(f"/v1/lists/{roll['id']}")).json()["complete"] is True
 

@@ -60,7 +60,7 @@ def test_a_change_says_all_of_it() -> None:
 
 
 def test_what_is_not_known_is_null_and_changes_keep_their_order() -> None:
-    unknown: dict[str, object] = {"market": None, "before_since": None, "codes": []}
+    unknown: dict[str, Any] = {"market": None, "before_since": None, "codes": []}
     several = changes({}, unknown | {"subscriber_id": "s-2"}, {"subscriber_id": "s-3", "day": date(2013, 9, 1)})
     messages = segment_messages(several, OUTLET)
     assert [message.key for message in messages] == [b"s-1", b"s-2", b"s-3"]
