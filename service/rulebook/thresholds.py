@@ -17,9 +17,7 @@ from service.rulebook.walk import PARAMETER_MARK, column_name, show
 
 Bounds = tuple[float | None, float | None]
 
-_COUNTED = frozenset({"days", "minutes", "seconds", "events", "bytes", "messages", "bundles", "complaints"})
 _ANY_MONTH = 12
-_COUNTDOWN = "_left"  # days until something, which may have passed
 _SUMS: Mapping[type[exp.Expr], Callable[[float, float], float]] = {
     exp.Add: add,
     exp.Sub: sub,
@@ -89,17 +87,10 @@ class Known:
 
 @lru_cache
 def bounds_of(names: tuple[str, ...]) -> Mapping[str, Bounds]:
-    """The least and the most that signals of these names can be, by their units; absent where nothing is known."""
+    """The least and the most that signals of these names can be; absent where neither is bounded."""
     known = catalogue(Terms(tuple(sorted(windows_of(names))), year_on_year=True, photo_month=_ANY_MONTH))
-    bounds: dict[str, Bounds] = {}
-    for name in names:
-        unit = known[name].unit if name in known else ""
-        if unit in _COUNTED and not name.endswith(_COUNTDOWN):
-            bounds[name] = (0, None)
-        elif unit == "ratio" and "_drop" in name:
-            # A rise is a negative drop, of any size; nothing falls by more than all of it.
-            bounds[name] = (None, 1)
-    return bounds
+    bounds = {name: (known[name].least, known[name].most) for name in names if name in known}
+    return {name: ends for name, ends in bounds.items() if ends != (None, None)}
 
 
 def find_faults(tree: exp.Expr, known: Known) -> Iterator[str]:

@@ -16,7 +16,7 @@ from service.core.crosstabs import CELLS, count
 from service.core.episodes import OPEN
 from service.core.raising import evaluate
 from service.core.record import describe, is_at_hand
-from service.core.rules import Book, Roll
+from service.core.rules import Book, Roll, Rulebook
 from service.core.signals import View, columns
 from service.core.state import Aside, State
 from service.core.turn import TRANSITIONS
@@ -160,15 +160,14 @@ class Display:
         found = _as_transitions(shown[1].filter(pl.col("episode_id") == episode_id)).to_dicts()
         return found[0] if found else None
 
-    def roll(self, roll: Roll, limit: int) -> pl.DataFrame:
-        """Subscribers on a list, with its numbers."""
+    def roll(self, rulebook: Rulebook, roll: Roll, limit: int) -> pl.DataFrame:
+        """Subscribers on a list of a rulebook, with its numbers."""
         numbers = [pl.col(name) for name in roll.numbers]
         with self._held():
             if (shown := self._shown) is None:
                 return pl.DataFrame(schema=dict.fromkeys(("subscriber_id", *roll.numbers), pl.Null))
             state = shown[0]
             rows = state.rows
-            rulebook = self._book.on((state.closed_day or 0) + 1)
             signals = columns(View.under(rulebook, state, rows), sorted(roll.names | set(roll.numbers)))
             met = evaluate(signals, roll.when.fill_null(value=False), rows.size)
             chosen = np.flatnonzero(met.to_numpy())[:limit]

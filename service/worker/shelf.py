@@ -111,7 +111,7 @@ class Shelf:
         roll = next((roll for roll in rulebook.rolls if roll.id == told["roll"]), None)
         if roll is None:  # who asks judges by another rulebook
             return None, pl.DataFrame()
-        parts = [display.roll(roll, told["limit"]) for display in displays]
+        parts = [display.roll(rulebook, roll, told["limit"]) for display in displays]
         columns = dict.fromkeys(("subscriber_id", *roll.numbers), pl.Null)
         return None, pl.concat([pl.DataFrame(schema=columns), *parts], how="vertical_relaxed").head(told["limit"])
 

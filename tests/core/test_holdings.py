@@ -29,11 +29,15 @@ class Life:
         self.events.append(Event(f"e{len(self.events)}", "a", kind, at, fields))
         return self
 
-    def signals(self, day: int, *names: str) -> dict[str, Any]:
+    def closed(self, day: int) -> State:
+        """The state after the close of a day."""
         state = new_state(self.state.config)
         step(state, NOTHING, batch_of([e for e in self.events if e.at < START + timedelta(days=day + 0.5)]))
         close_through(state, NOTHING, to_day(START.date()) + day, "clock")
-        return columns(View(state, np.array([0], np.int32)), names).row(0, named=True)
+        return state
+
+    def signals(self, day: int, *names: str) -> dict[str, Any]:
+        return columns(View(self.closed(day), np.array([0], np.int32)), names).row(0, named=True)
 
 
 def bundle(**fields: Any) -> dict[str, Any]:
