@@ -52,7 +52,7 @@ def segments(  # noqa: PLR0913 - the options of a command are its parameters
     settings_file: SettingsFile = None,
     json_output: AsJson = False,
 ) -> None:
-    """Count the segments, and how they are spread over tiers, markets, areas and bundles.
+    """Count the segments by tier, market, area and bundle.
 
     Of a file of events, taken through the core that runs live; without one, of the newest snapshots.
 

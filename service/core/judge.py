@@ -1,12 +1,15 @@
 """Rules over rows: who meets them at the close of a day or on a record's arrival, and of whom they no longer hold."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
 import numpy as np
 import polars as pl
 
+from service.core.conditions import Conditions, Splitting
 from service.core.episodes import empty_transitions
 from service.core.publication import Moment, publish
 from service.core.raising import EVIDENCE, Cases, evaluate, raised_lines
@@ -32,6 +35,19 @@ def _parts() -> dict[str, list[np.ndarray]]:
     return defaultdict(list)
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The daily rules that a close judges, and their conditions made ready for all of its slices.
+
+    `ends` are asked of those alone who have a living episode: `<id>:clear` and, where there are graver severities than
+    the default, `<id>:risen`; `lost`: the subscriber has left.
+    """
+
+    rules: tuple[Rule, ...]
+    holds: Conditions
+    ends: Conditions
+
+
 @dataclass(slots=True)
 class Found:
     """Of whom each daily rule holds: rows (int32) by rule id, found slice by slice of a shard.
@@ -46,52 +62,87 @@ class Found:
     risen: dict[str, list[np.ndarray]] = field(default_factory=_parts)
     over: dict[str, list[np.ndarray]] = field(default_factory=_parts)
     ceased: dict[str, list[np.ndarray]] = field(default_factory=_parts)
+    plan: Plan | None = None  # made with the first slice
 
 
 def judge_rows(state: State, rulebook: Rulebook, rows: np.ndarray, found: Found) -> None:
     """Judge the daily rules for some rows, which have the day behind them; changes nothing."""
-    rules = daily_rules(rulebook)
-    if not rules or not rows.size:
+    plan = found.plan = found.plan or _plan(state, rulebook)
+    if not plan.rules or not rows.size:
         return
-    # Where a window's sums are not known, nothing is raised by them, and nothing resolved.
-    unknown = state.windows.incomplete
-    rules = tuple(
-        rule for rule in rules if not unknown or not unknown.keys() & windows_of(rule.names, rulebook.derived)
-    )
-    verdicts = _verdicts(View.under(rulebook, state, rows), rules)
+    view = View.under(rulebook, state, rows)
+    holds = plan.holds.judge(columns(view, plan.holds.names))
+    lives = {rule.id: state.episodes.has_live(rule.id, rows) for rule in plan.rules}
+    ends = _ends(plan, rulebook, state, rows, lives)
     believed = ~state.feed.withholds(state.closed_day or 0, state.attributes, rows)
-    for rule in rules:
-        live = state.episodes.has_live(rule.id, rows)
-        holds, clears = verdicts[f"{rule.id}:when"], verdicts[f"{rule.id}:clear"]
-        told = [(found.met, holds & ~live), (found.over, clears & live)]
-        if rule.severities:
-            told.append((found.risen, holds & live & verdicts[f"{rule.id}:risen"]))
-        if rule.for_days > 1 or rule.keep_for_days is not None:
-            told.append((found.again, holds & live))
-        if rule.for_days > 1:
-            told.append((found.ceased, ~holds & ~clears & live))
+    for rule in plan.rules:
+        live, is_any_live = lives[rule.id], f"{rule.id}:clear" in ends
+        if not is_any_live and not holds[rule.id].any():
+            continue
+        met = _flags(holds[rule.id], rows.size)
+        told = [(found.met, met & ~live)]
+        if is_any_live:
+            clears = ends[f"{rule.id}:clear"] & ~met
+            told.append((found.over, clears & live))
+            if f"{rule.id}:risen" in ends:
+                told.append((found.risen, met & live & ends[f"{rule.id}:risen"]))
+            if rule.for_days > 1 or rule.keep_for_days is not None:
+                told.append((found.again, met & live))
+            if rule.for_days > 1:
+                told.append((found.ceased, ~met & ~clears & live))
         for into, flags in told:
             counted = flags & believed if rule.judges_feed else flags
             if counted.any():
                 into[rule.id].append(rows[counted])
 
 
-def _verdicts(view: View, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
-    """Per rule `<id>:when`, `<id>:clear` and, where it has severities, `<id>:risen`; all judged in one select."""
-    wanted: dict[str, pl.Expr] = {}
+def _plan(state: State, rulebook: Rulebook) -> Plan:
+    # Where a window's sums are not known, nothing is raised by them, and nothing resolved.
+    unknown = state.windows.incomplete
+    rules = tuple(
+        rule
+        for rule in daily_rules(rulebook)
+        if not unknown or not unknown.keys() & windows_of(rule.names, rulebook.derived)
+    )
+    holds, ends = Splitting(), Splitting()
+    ends.add("lost", pl.col("status").is_in(LOST))
     for rule in rules:
-        when = rule.when.fill_null(value=False)
-        # A signal that is gone neither holds nor clears by itself: then the condition alone decides. So it does for
-        # who has left, of whom nothing will ever clear again.
-        clear = pl.lit(value=True) if rule.clear_when is None else rule.clear_when.fill_null(value=True)
-        wanted |= {f"{rule.id}:when": when, f"{rule.id}:clear": ~when & (clear | pl.col("status").is_in(LOST))}
-        if rule.severities:
-            lowest = SEVERITIES.index(rule.default_severity)
-            graver = [condition for level, condition in rule.severities if SEVERITIES.index(level) > lowest]
-            wanted[f"{rule.id}:risen"] = pl.any_horizontal(pl.lit(value=False), *graver).fill_null(value=False)
-    names = {name for expression in wanted.values() for name in expression.meta.root_names()}
-    made = select(columns(view, sorted(names)), (expression.alias(name) for name, expression in wanted.items()))
-    return {name: np.broadcast_to(made[name].to_numpy(), view.rows.size) for name in wanted}
+        holds.add(rule.id, rule.when)
+        # A signal that is gone neither holds nor clears by itself: then the condition alone decides.
+        clear = pl.lit(value=True) if rule.clear_when is None else rule.clear_when
+        ends.add(f"{rule.id}:clear", clear, unknown=True)
+        lowest = SEVERITIES.index(rule.default_severity)
+        graver = [condition for level, condition in rule.severities if SEVERITIES.index(level) > lowest]
+        if graver:
+            ends.add(f"{rule.id}:risen", reduce(or_, graver))
+    return Plan(rules, holds.done(), ends.done())
+
+
+def _ends(
+    plan: Plan, rulebook: Rulebook, state: State, rows: np.ndarray, lives: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What ends or deepens the living episodes of rules that have any among the rows, one flag per row."""
+    living = [rule.id for rule in plan.rules if lives[rule.id].any()]
+    if not living:
+        return {}
+    some = np.flatnonzero(np.logical_or.reduce([lives[rule] for rule in living]))
+    judged = plan.ends.judge(columns(View.under(rulebook, state, rows[some]), plan.ends.names))
+    found = {}
+    for rule in living:
+        # Of who has left nothing will ever clear again: there too the condition alone decides.
+        verdicts = {f"{rule}:clear": judged[f"{rule}:clear"] | judged["lost"]}
+        if f"{rule}:risen" in judged:
+            verdicts[f"{rule}:risen"] = judged[f"{rule}:risen"]
+        for name, verdict in verdicts.items():
+            found[name] = np.zeros(rows.size, np.bool_)
+            found[name][some] = _flags(verdict, some.size)
+    return found
+
+
+def _flags(verdict: pl.Series, rows: int) -> np.ndarray:
+    """Whether something holds, one flag per row."""
+    flags = verdict.to_numpy()
+    return flags if flags.size == rows else np.broadcast_to(flags, rows)
 
 
 def cases_of(
