@@ -171,3 +171,20 @@ DAILY_RULES = (
 CANCELLED = "cancelled"
 # Beyond a notice, each of the daily rules asks for a call: nobody here has a manager, who would go before.
 CALLING_RULES = frozenset(rule.name for rule in DAILY_RULES)
+
+
+def _halved(measure: str) -> pl.Expr:
+    return pl.col(f"{measure}_30d_drop") >= 0.5
+
+
+# What says that somebody leaves, each counting one; other signs need feeds that neither file has.
+SIGNS = (
+    _all(pl.col("fee") == 0, pl.col("spend_30d") <= 0),
+    _all(pl.col("fee") == 0, pl.col("spend_90d") <= 0),
+    _all(pl.col("fee") == 0, pl.col("recharge_90d") <= 0),
+    pl.col("active_days_90d") <= HARDLY_ACTIVE_DAYS,
+    _silent_for(NEWCOMER_SILENT_DAYS),
+    _silent_for(SILENT_DAYS),
+    _newcomer,
+    _halved("spend") | _halved("voice") | _halved("data"),
+)

@@ -46,6 +46,7 @@ def signals(told: Told) -> pl.DataFrame:
             spend_90d=_sum_of("spend", 0, 90),
             recharge_90d=_sum_of("recharge", 0, 90),
             active_days_30d=_sum_of("active", 0, 30).cast(pl.Int32),
+            active_days_90d=_sum_of("active", 0, 90).cast(pl.Int32),
         )
         .with_columns(
             *(_drop(measure) for measure in MEASURES),
