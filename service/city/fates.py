@@ -175,7 +175,9 @@ FATES: Mapping[str, Fate] = {
         (Move(0, "competitor.called", {"network": pl.col("competitor")}),),
     ),
     "unused": Fate("pays the fee and uses nothing", _ALL_OUT),
-    "goes_silent": Fate("stopped using the line, which only receives", _ALL_OUT, needs=_TALKS),
+    "goes_silent": Fate(
+        "stopped using the line, which only receives", {**_ALL_OUT, "recharge": "stops"}, needs=_TALKS
+    ),
     "voice_silent": Fate("calls by other means", {"voice": "stops"}, needs=_TALKS & _SURFS),
     "fades_all": Fate("uses less of everything", _ALL_FADE, needs=_TALKS & _SURFS & _PAYS),
     "fades_spend": Fate("pays for less", {"spend": "fades"}, needs=_PAYS),

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,13 +19,14 @@ from service.commands.context import (
     unasked,
 )
 from service.core.calendar import day_at
-from service.history.backtest import Question
+from service.history.backtest import Backtest, Question
 from service.history.backtest import backtest as judge
 from service.history.bootstrap import Known, NotEmptyError
 from service.history.bootstrap import bootstrap as load
 from service.history.bulk import KnownDays, bootstrap_days
 from service.history.files import FileError, Source
 from service.history.past import Lot
+from service.history.scoring import Score
 from service.history.windows import write_windows
 from service.settings import Settings, SettingsError
 
@@ -123,13 +124,18 @@ def backtest(  # noqa: PLR0913 - the options of a command are its parameters
     *,
     labels: Annotated[str, typer.Option(help="Column that says who left: 1 or 0.")],
     as_of: AsOf,
+    left_on: Annotated[
+        str | None, typer.Option(help="Column with the day of leaving; without it, the day after --as-of.")
+    ] = None,
     mapping: MappingName = None,
     settings_file: SettingsFile = None,
     json_output: AsJson = False,
 ) -> None:
     """Try the rules on the past.
 
-    Who was warned at the close of a day, and how many of them left.
+    Who was warned at the close of a day, how many of them left and how long before; how good the order of the call list
+    is (rules/call_order.yaml), over all and within the groups named there. What a breaker, a cap or the first day of a
+    rulebook withholds counts as warned, and its orders as made.
 
     Example: churn-warning rules backtest usage.parquet --mapping prepaid_monthly --labels churn_sept --as-of 2013-08-31
     """
@@ -139,19 +145,35 @@ def backtest(  # noqa: PLR0913 - the options of a command are its parameters
     if chosen is None:
         fail("Labels stand in rows, so a mapping must tell whose they are: --mapping NAME")
     try:
-        question = Question(file, chosen, labels, as_of.date())
+        question = Question(file, chosen, labels, as_of.date(), left_on)
         tried = judge(question, rulebook, config_of(settings, rulebook), lambda pieces: watched(pieces, "Judging"))
     except (FileError, SettingsError) as error:
         fail(str(error))
     note_silence(as_of.date(), tried.last_day)
-    finish(tried.plain(), _table(tried.plain(), tried.labelled, tried.leavers), as_json=json_output)
+    finish(tried.plain(), _table(tried), as_json=json_output)
 
 
-def _table(scores: dict[str, dict[str, Any]], labelled: int, leavers: int) -> str:
-    lines = [f"{labelled:,} labelled subscribers, {leavers:,} of whom left", ""]
-    lines.append(f"{'':24}{'warned':>10}{'precision':>11}{'recall':>9}{'lift':>8}")
-    for name, line in scores.items():
-        ratios = (line["precision"], line["recall"], line["lift"])
-        shown = ["-" if ratio is None else f"{ratio:.3f}" for ratio in ratios]
-        lines.append(f"{name:24}{line['warned']:>10,}{shown[0]:>11}{shown[1]:>9}{shown[2]:>8}")
+def _table(tried: Backtest) -> str:
+    lines = [f"{tried.labelled:,} labelled subscribers, {tried.leavers:,} of whom left", ""]
+    heads = ("warned", "precision", "recall", "lift", "a day", "lead days", "at risk")
+    lines.append(f"{'':24}" + "".join(f"{head:>10}" for head in heads) + "  mostly also")
+    for name, one in tried.scores.items():
+        shared = "" if one.overlap is None else f"  {one.overlap.rule} {one.overlap.share:.0%}"
+        figures = (one.warned_per_day, one.lead_days, one.money_at_risk_minor)
+        lines.append(
+            f"{name:24}{_fractions(one.score)}" + "".join(f"{_short(figure):>10}" for figure in figures) + shared
+        )
+    lines += ["", f"{'first 5 % of the calls':24}" + "".join(f"{head:>10}" for head in (*heads[:4], "ROC AUC"))]
+    for name, order in tried.orders.items():
+        auc = "-" if order.roc_auc is None else f"{order.roc_auc:.3f}"
+        lines.append(f"{name:24}{_fractions(order.top)}{auc:>10}")
     return "\n".join(lines)
+
+
+def _fractions(score: Score) -> str:
+    shown = ["-" if ratio is None else f"{ratio:.3f}" for ratio in (score.precision, score.recall, score.lift)]
+    return f"{score.warned:>10,}" + "".join(f"{ratio:>10}" for ratio in shown)
+
+
+def _short(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:,.0f}" if isinstance(figure, int) else f"{figure:,.1f}"

@@ -89,6 +89,26 @@ class Roll:
 
 
 @dataclass(frozen=True, slots=True)
+class Sign:
+    """A condition over signals that says something of a subscriber, and the signals it names."""
+
+    name: str
+    when: pl.Expr
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CallOrder:
+    """What orders the call list within a severity: the more signs of leaving, the sooner.
+
+    `groups`: parts of the base within which a backtest looks at the order once more.
+    """
+
+    signs: tuple[Sign, ...] = ()
+    groups: tuple[Sign, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentBands:
     """Thresholds of one measure's trend, as ratios of its baseline: (stable ± band, warned at a drop of warned)."""
 
@@ -188,6 +208,7 @@ class Rulebook:
     derived: Mapping[str, Derived] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     contents: Mapping[str, object] = field(default_factory=dict)
+    call_order: CallOrder = field(default_factory=CallOrder)
 
     def on(self, day: int) -> "Rulebook":
         """A rulebook alone is in force on every day (see Book)."""

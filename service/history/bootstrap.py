@@ -13,7 +13,7 @@ from service.core.frames import meta, pieces_of, to_frames
 from service.core.state import Config, State
 from service.history.files import FileError, Source, read_usage
 from service.history.past import Lot, Past, Watch, live
-from service.history.profiles import read_profiles
+from service.history.profiles import read_profile_rows, tell_profiles
 from service.ports import Snapshot, SnapshotStore
 from service.wire.decode import Intake
 from service.wire.partitioning import partitions_of
@@ -90,9 +90,17 @@ def _events(known: Known, config: Config) -> tuple[pl.DataFrame, int]:
         raise FileError(f"{known.usage.file} tells no events")
     if known.profiles is None:
         return events, rejected
-    first = to_date(int(local_days(events["occurred_us"].to_numpy(), config.zone).min()))
-    profiles = read_profiles(known.profiles, first, config.zone)
-    return pl.concat([profiles.events, events]), rejected + profiles.rejects.height
+    days = local_days(events["occurred_us"].to_numpy(), config.zone)
+    rows = read_profile_rows(known.profiles)
+    # Who is only in the table is known from the first day on; of the others it knows better than the file's mapping,
+    # which may declare something of all, so that it is told last.
+    is_used = rows["subscriber_id"].cast(pl.String).is_in(events["subscriber_id"].unique().implode())
+    told = [
+        tell_profiles(part, known.profiles, to_date(int(day)), config.zone)
+        for part, day in ((rows.filter(~is_used), days.min()), (rows.filter(is_used), days.max()))
+    ]
+    rejected += sum(one.rejects.height for one in told)
+    return pl.concat([told[0].events, events, told[1].events]), rejected
 
 
 def _answer(pasts: list[Past], rows_rejected: int, events: pl.DataFrame, zone: str) -> dict[str, int | str]:

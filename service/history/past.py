@@ -10,6 +10,7 @@ from service.core.calendar import local_days, to_date
 from service.core.rules import Rulebook
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, step
+from service.core.turn import Turn
 from service.history.files import FileError
 from service.wire.decode import Intake, decode
 from service.wire.records import Record
@@ -17,6 +18,9 @@ from service.wire.rejects import Reject
 
 NO_RULES = Rulebook(hash="none", rules=())
 POLL = 100_000  # records of one step
+
+# What is kept of each transition: enough to count by, and no sentences.
+TOLD = ("subscriber_id", "episode_id", "rule", "severity", "state", "raised_on", "orders", "money_at_risk_minor")
 
 Watch = Callable[[Iterable[pl.DataFrame]], Iterable[pl.DataFrame]]
 
@@ -46,6 +50,16 @@ class Past:
     late: int = 0
     ignored: int = 0
     rejects: list[Reject] = field(default_factory=list)
+    transitions: list[pl.DataFrame] = field(default_factory=list)  # columns of TOLD
+    first_day: int | None = None  # of the events, since 1970
+
+    def take(self, turn: Turn) -> None:
+        """Count a turn, and keep what it said."""
+        self.counted += turn.counts.counted
+        self.repeated += turn.counts.repeated
+        self.late += turn.counts.late
+        if not turn.transitions.is_empty():
+            self.transitions.append(turn.transitions.select(TOLD))
 
 
 def live(events: pl.DataFrame, lot: Lot, watch: Watch = iter) -> Past:
@@ -58,9 +72,7 @@ def live(events: pl.DataFrame, lot: Lot, watch: Watch = iter) -> Past:
         decoded = decode(list(_records(piece, lot.partition, offset)), lot.intake)
         offset += piece.height
         for turn in step(past.state, lot.rulebook, decoded.batch):
-            past.counted += turn.counts.counted
-            past.repeated += turn.counts.repeated
-            past.late += turn.counts.late
+            past.take(turn)
         past.ignored += sum(decoded.ignored.values())
         past.rejects += decoded.rejects
     return past
@@ -80,7 +92,9 @@ def live_through(events: pl.DataFrame, lot: Lot, day: int, watch: Watch = iter) 
     if past.state.closed_day is None:
         begins = f"the first is of {to_date(int(days.min()))}" if days.size else "there are none at all"
         raise FileError(f"there are no events on or before {to_date(day)}; {begins}")
-    close_through(past.state, lot.rulebook, day, "clock")
+    for turn in close_through(past.state, lot.rulebook, day, "clock"):
+        past.take(turn)
+    past.first_day = int(days.min())
     return past, to_date(int(days.max()))
 
 

@@ -16,17 +16,12 @@ _CONSENTS = {f"consent_{channel}": channel for channel in CHANNELS}
 _TYPES: dict[type[pl.DataType], ColumnType] = {pl.String: "text", pl.Int64: "integer", pl.Date: "day"}
 
 
-def read_profiles(file: Path, day: date, zone: str) -> Expanded:
-    """Events at the start of local `day` from a Parquet or CSV table (columns of EVENTS), and why rows tell none.
+def read_profile_rows(file: Path) -> pl.DataFrame:
+    """The table itself, Parquet or CSV, with none but known columns.
 
-    Its columns: subscriber_id, any field of a profile event, and consent_call, consent_sms, consent_manager.
+    These are subscriber_id, any field of a profile event, and consent_call, consent_sms, consent_manager.
     Raises: FileError.
     """
-    return tell_profiles(read_profile_rows(file), file, day, zone)
-
-
-def read_profile_rows(file: Path) -> pl.DataFrame:
-    """The table itself, with none but known columns. Raises: FileError."""
     rows = read_rows(file)
     known = ["subscriber_id", *_PROFILE, *_CONSENTS]
     for name in rows.columns:
@@ -38,7 +33,10 @@ def read_profile_rows(file: Path) -> pl.DataFrame:
 
 
 def tell_profiles(rows: pl.DataFrame, file: Path, day: date, zone: str) -> Expanded:
-    """Rows of a table of profiles as events, see `read_profiles`; `file` is where they are from. Raises: FileError."""
+    """Rows of a table as events at the start of local `day` (columns of EVENTS), and why rows tell none.
+
+    `file` is where they are from. Raises: FileError.
+    """
     try:
         told = expand(_mapping(rows.columns, day, zone), rows)
     except RowsError as error:

@@ -54,7 +54,7 @@ class _Conditions(NamedTuple):
 
 def build_rule(document: Document, family: str, shared: Shared) -> Rule:
     """A rule from its document; its own parameters go before the shared ones. Raises: RulebookError."""
-    reader = _reader(document, RULE, shared)
+    reader = reader_under(document, RULE, shared)
     on = tuple(name for name in reader.items("on") if isinstance(name, str) and name in FIELDS)
     reader.signals = {**shared.signals, **_event_fields(on)}
     conditions = _conditions(reader)
@@ -101,7 +101,7 @@ def build_rule(document: Document, family: str, shared: Shared) -> Rule:
 
 def build_roll(document: Document, shared: Shared) -> Roll:
     """A list of subscribers from its document. Raises: RulebookError."""
-    reader = _reader(document, LIST, shared)
+    reader = reader_under(document, LIST, shared)
     when = reader.expression("when")
     numbers = reader.numbers(_names(when))
     reader.check_params_are_read()
@@ -133,7 +133,8 @@ def reader_of(document: Document, shape: Shape, signals: Signals, params: Params
     return reader
 
 
-def _reader(document: Document, shape: Shape, shared: Shared) -> Reader:
+def reader_under(document: Document, shape: Shape, shared: Shared) -> Reader:
+    """A reader of a document that may name all that others give."""
     reader = reader_of(document, shape, shared.signals, shared.params)
     reader.derived, reader.broken_signals = shared.derived, shared.broken
     return reader

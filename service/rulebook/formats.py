@@ -262,6 +262,16 @@ SIGNAL = Fields(
     ("unit", "meaning", "expression"),
 )
 
+CALL_ORDER = Fields(
+    "what orders the call list within a severity, and the parts of the base in which a backtest looks at it once more",
+    {
+        "params": RULE.of["params"],
+        "signs": Named("signs of leaving, each counting one: the more hold, the sooner the call", Text(_SQL)),
+        "groups": Named("parts of the base; a backtest tells how good the order is within each", Text(_SQL)),
+    },
+    ("signs",),
+)
+
 LIMITS = Fields(
     "how much may be said before somebody is asked, and when a feed is not believed",
     {
@@ -292,4 +302,5 @@ FORMATS: Mapping[str, Shape] = {
     "params": PARAMS,
     "signal": SIGNAL,
     "limits": LIMITS,
+    "call_order": CALL_ORDER,
 }

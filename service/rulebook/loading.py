@@ -10,9 +10,10 @@ from types import MappingProxyType
 
 import polars as pl
 
-from service.core.rules import Derived, Holiday, Limits, Roll, Rule, Rulebook
+from service.core.rules import CallOrder, Derived, Holiday, Limits, Roll, Rule, Rulebook
 from service.rulebook.building import Shared, build_params, build_roll, build_rule
 from service.rulebook.calendars import build_holidays, find_clashes
+from service.rulebook.call_order import build_call_order
 from service.rulebook.crossing import Names, find_circles
 from service.rulebook.derived import Making
 from service.rulebook.documents import Document, read_document
@@ -23,7 +24,8 @@ from service.rulebook.segments import Segments, build_segments
 
 LISTS, CALENDARS, SIGNALS = "lists", "calendars", "signals"
 SEGMENTS_FILE, PARAMS_FILE, LIMITS_FILE = "segments.yaml", "params.yaml", "limits.yaml"
-OWN_FILES = (SEGMENTS_FILE, PARAMS_FILE, LIMITS_FILE)
+CALL_ORDER_FILE = "call_order.yaml"
+OWN_FILES = (SEGMENTS_FILE, PARAMS_FILE, LIMITS_FILE, CALL_ORDER_FILE)
 _OWN_FILES = f"{', '.join(OWN_FILES[:-1])} or {OWN_FILES[-1]}"
 # Folders beside the rules that others read: usage mappings, simulated cities, tests of the rules.
 ELSEWHERE = ("mappings", "profiles", "tests")
@@ -96,6 +98,7 @@ class _Reading:
     segments: Segments = field(default_factory=Segments)
     calendars: list[tuple[Document, tuple[Holiday, ...]]] = field(default_factory=list)
     limits: Limits = field(default_factory=Limits)
+    call_order: CallOrder = field(default_factory=CallOrder)
     derived: Mapping[str, Derived] = field(default_factory=dict)
     shared: Shared = field(default_factory=lambda: Shared({}, {}))
 
@@ -139,6 +142,7 @@ class _Reading:
             derived=self.derived,
             limits=self.limits,
             contents=self.contents,
+            call_order=self.call_order,
         )
 
     def _files(self, folder: Path) -> Iterator[str]:
@@ -165,6 +169,8 @@ class _Reading:
                 self.segments = build_segments(document, self.catalogue)
             elif document.file == LIMITS_FILE:
                 self.limits = build_limits(document)
+            elif document.file == CALL_ORDER_FILE:
+                self.call_order = build_call_order(document, self.shared)
             elif family == CALENDARS:
                 self.calendars.append((document, build_holidays(document, self.shared.names)))
             elif family == LISTS:

@@ -48,6 +48,7 @@ def prepaid_monthly(rows: Iterable[dict[str, Any]]) -> list[Told]:
             events.append(told(first, 0, who, "subscriber.profile", activated_on=str(activated)))
         if who not in seen:
             seen.add(who)
+            events.append(told(first, 0, who, "subscriber.profile", plan="prepaid", fee_minor=0))
             events += [
                 told(first, 0, who, "consent.changed", channel=c, granted=True) for c in ("call", "sms", "manager")
             ]

@@ -100,6 +100,7 @@ def test_profiles_become_the_roster(tmp_path: Path) -> None:
         "3,8613800000003,campus,5800,2012-02-29,true,\n"
         "none of the five,,enterprise,,,false,true\n"
         "4,8613800000004,campus,many,2012-02-29,true,\n"
+        "2,,,,,false,\n"
     )
     known = Known(Source(tmp_path / "all.parquet", load_mapping(RULES, "prepaid_monthly")), tmp_path / "people.csv")
     store = store_in(tmp_path, 1)
@@ -112,6 +113,11 @@ def test_profiles_become_the_roster(tmp_path: Path) -> None:
     assert other is not None
     assert other["market"] == "enterprise"
     assert json.dumps(other["consent"]) == '{"call": false, "sms": true, "manager": null}'
+    two = describe(state, NO_RULES, "2", state.episodes.frame)
+    assert two is not None
+    # What the mapping declares of all stands where the table says nothing, and nowhere else.
+    assert (two["fee_minor"], two["plan"]) == (0, "prepaid")
+    assert json.dumps(two["consent"]) == '{"call": false, "sms": true, "manager": true}'
 
 
 def test_a_profile_column_that_is_none_is_told(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """From signals to episodes: what is raised and resolved, subscriber by subscriber and day by day."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -11,12 +11,17 @@ from tests.oracle.rules import ACT_WITHIN_DAYS, CALLING_RULES, CANCELLED, CANCEL
 from tests.oracle.usage import Told
 from tests.oracle.windows import signals
 
+SEVERITIES = ("notice", "warning", "critical")
+
 Number = int | float | str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """A warning as raised, and how it ended; both of the last are None while it is open."""
+    """A warning as raised, how it ended, and on which days it deepened to which severity, at which money at risk.
+
+    `resolved_on` and `outcome` are None while it is open.
+    """
 
     subscriber: str
     rule: str
@@ -26,6 +31,7 @@ class Warned:
     money_at_risk_minor: int
     resolved_on: date | None
     outcome: str | None
+    deepened: tuple[tuple[date, str, int], ...] = ()
 
     @property
     def act_by(self) -> date:
@@ -36,6 +42,18 @@ class Warned:
     def asks_for_call(self) -> bool:
         """Whether a call is ordered, consent given."""
         return self.rule in CALLING_RULES and self.severity != "notice"
+
+    def severity_on(self, day: date) -> str:
+        """The gravest severity it had until the close of `day`."""
+        return next((severity for since, severity, _ in reversed(self.deepened) if since <= day), self.severity)
+
+    def money_at_risk_on(self, day: date) -> int:
+        """What was at risk when it was last told, by the close of `day`."""
+        return next((minor for since, _, minor in reversed(self.deepened) if since <= day), self.money_at_risk_minor)
+
+    def asks_for_call_on(self, day: date) -> bool:
+        """Whether a call is ordered by the close of `day`, consent given."""
+        return self.rule in CALLING_RULES and self.severity_on(day) != "notice"
 
     def is_open_on(self, day: date) -> bool:
         """Whether it is open after the close of `day`."""
@@ -79,27 +97,38 @@ def _walk(rule: str, days: list[dict[str, Any]]) -> Iterator[Warned]:
     Who has left is let go of at once.
     """
     opened: dict[str, Any] | None = None
+    deepened: list[tuple[date, str, int]] = []
     for day in days:
         if opened is None and day["holds"]:
-            opened = day
+            opened, deepened = day, []
+        elif opened is not None and day["holds"]:
+            gravest = deepened[-1][1] if deepened else opened["severity"]
+            if SEVERITIES.index(day["severity"]) > SEVERITIES.index(gravest):
+                deepened.append((day["day"], day["severity"], _a_year_of(day)))
         elif opened is not None and not day["holds"] and (day["clear"] or day["status"] == "cancelled"):
-            yield _warned(rule, opened, day["day"], "recovered" if day["status"] == "normal" else "churned")
+            outcome = "recovered" if day["status"] == "normal" else "churned"
+            yield replace(_warned(rule, opened), resolved_on=day["day"], outcome=outcome, deepened=tuple(deepened))
             opened = None
     if opened is not None:
-        yield _warned(rule, opened, None, None)
+        yield replace(_warned(rule, opened), deepened=tuple(deepened))
 
 
-def _warned(rule: str, opened: dict[str, Any], resolved_on: date | None, outcome: str | None) -> Warned:
+def _warned(rule: str, opened: dict[str, Any]) -> Warned:
     return Warned(
         opened["subscriber"],
         rule,
         opened["day"],
         opened["severity"],
         opened["numbers"],
-        opened["spend_90d"] * 4,  # three months' spend to twelve
-        resolved_on,
-        outcome,
+        _a_year_of(opened),
+        None,
+        None,
     )
+
+
+def _a_year_of(day: dict[str, Any]) -> int:
+    """Three months' spend to twelve."""
+    return int(day["spend_90d"]) * 4
 
 
 def _cancellations(told: Told, judged: pl.DataFrame) -> list[Warned]:

@@ -13,11 +13,12 @@ SPEND_DROP, SPEND_RECOVERED, SPEND_LEAST_MINOR = 0.3, 0.2, 1_000
 VOICE_DROP, VOICE_RECOVERED, VOICE_LEAST_MINUTES = 0.4, 0.3, 30
 DATA_DROP, DATA_RECOVERED, DATA_LEAST_BYTES = 0.5, 0.4, 10_000_000
 
-SILENT_DAYS, SILENT_TIMES_USUAL_GAP, SPOKE_AGAIN_DAYS = 14, 3, 7
+SILENT_DAYS, SILENT_TIMES_USUAL_GAP, SILENT_WITHOUT_RHYTHM_DAYS = 6, 3, 14
+NEWCOMER_DAYS, NEWCOMER_SILENT_DAYS, HARDLY_ACTIVE_DAYS, A_MONTH_DAYS = 365, 3, 2, 30
 
 CANCELLED_KEPT_DAYS = 30
 
-WARNED_SILENT_DAYS, CRITICAL_SILENT_DAYS = 7, 14
+CRITICAL_SILENT_DAYS = 14
 
 # Days to act in, by severity.
 ACT_WITHIN_DAYS = {"critical": 1, "warning": 3, "notice": 7}
@@ -35,7 +36,7 @@ _SILENT_IN_BOTH = {
     "device_changed": "no feed of devices",
     "forwarding_away": "no feed of call forwarding",
     "group_left": "no feed of groups",
-    "plan_downgraded": "profiles name no fee, and come once",
+    "plan_downgraded": "profiles name no fee, or none but zero, and come once",
     "port_queried": "no feed of number portability",
     "port_requested": "no feed of number portability",
     "ported": "no feed of number portability",
@@ -47,7 +48,11 @@ _SILENT_IN_BOTH = {
 # What each file cannot fire, by mapping.
 SILENT_RULES = {
     "prepaid_monthly": {"cancelled": "no status is told", **_SILENT_IN_BOTH},
-    "postpaid_daily": {"spend_drop": "no charges are told", **_SILENT_IN_BOTH},
+    "postpaid_daily": {
+        "nothing_charged": "no fees are told, and no recharges",
+        "spend_drop": "no charges are told",
+        **_SILENT_IN_BOTH,
+    },
 }
 
 
@@ -82,17 +87,25 @@ def _drop_rule(measure: str, least: int, drop: float, recovered: float) -> Daily
         when=_all(_normal, pl.col(f"{window}_baseline") >= least, fallen >= drop),
         clear_when=fallen < recovered,
         critical=_all(pl.col("days_silent") >= CRITICAL_SILENT_DAYS, _high_value),
-        warning=(pl.col("days_silent") >= WARNED_SILENT_DAYS) | _unlinked | _high_value,
+        warning=_unlinked | _high_value,
         otherwise="notice",
         numbers=(window, f"{window}_baseline", f"{window}_drop", "days_silent", "days_unlinked", "monthly_value"),
     )
 
 
-def _usual_silence() -> pl.Expr:
-    """So many of one's usual gaps, in days; zero where no rhythm is known, which leaves the decision to the 14 days."""
-    rhythm = pl.col("outgoing_30d_baseline")
-    return pl.when(rhythm > 0).then(SILENT_TIMES_USUAL_GAP * 30 / rhythm).otherwise(0.0)
+def _silent_for(least_days: int) -> pl.Expr:
+    """Silent for so long, and for so many of one's usual gaps; where no rhythm is known, for two weeks."""
+    long_silent = pl.col("days_silent") >= SILENT_WITHOUT_RHYTHM_DAYS
+    return _all(
+        pl.col("days_silent") >= least_days,
+        pl.coalesce(pl.col("silent_gaps") >= SILENT_TIMES_USUAL_GAP, long_silent),
+    )
 
+
+_long_silent = pl.col("days_silent") >= CRITICAL_SILENT_DAYS
+_newcomer = pl.coalesce("tenure_days", "days_known") < NEWCOMER_DAYS
+_known_a_month = pl.col("days_known") >= A_MONTH_DAYS
+_hardly_active = pl.col("active_days_30d") <= HARDLY_ACTIVE_DAYS
 
 DAILY_RULES = (
     _drop_rule("spend", SPEND_LEAST_MINOR, SPEND_DROP, SPEND_RECOVERED),
@@ -100,12 +113,44 @@ DAILY_RULES = (
     _drop_rule("data", DATA_LEAST_BYTES, DATA_DROP, DATA_RECOVERED),
     DailyRule(
         name="outgoing_silence",
-        when=_all(_normal, pl.col("days_silent") >= SILENT_DAYS, pl.col("days_silent") >= _usual_silence()),
-        clear_when=pl.col("days_silent") < SPOKE_AGAIN_DAYS,
-        critical=_high_value | _unlinked,
+        when=_all(_normal, _silent_for(SILENT_DAYS)),
+        clear_when=pl.col("days_silent") < SILENT_DAYS,
+        critical=_all(_long_silent, _high_value | _unlinked),
         warning=_NEVER,
         otherwise="warning",
-        numbers=("days_silent", "outgoing_30d_baseline", "monthly_value"),
+        numbers=("days_silent", "own_gap_days", "monthly_value"),
+    ),
+    DailyRule(
+        name="quiet_newcomer",
+        when=_all(_normal, _newcomer, _silent_for(NEWCOMER_SILENT_DAYS) | _all(_known_a_month, _hardly_active)),
+        clear_when=~_newcomer | _all(pl.col("days_silent") < NEWCOMER_SILENT_DAYS, ~_hardly_active),
+        critical=_all(_long_silent, _high_value),
+        warning=_NEVER,
+        otherwise="warning",
+        numbers=("days_silent", "own_gap_days", "active_days_30d", "tenure_days", "days_known", "monthly_value"),
+    ),
+    DailyRule(
+        name="nothing_charged",
+        when=_all(
+            _normal,
+            _known_a_month,
+            pl.col("spend_30d") <= 0,
+            pl.col("recharge_30d") <= 0,
+            (pl.col("fee") == 0) | _all(pl.col("days_since_recharge").is_not_null(), pl.col("outgoing_30d") == 0),
+        ),
+        clear_when=(pl.col("spend_30d") > 0) | (pl.col("recharge_30d") > 0),
+        critical=_all(pl.col("recharge_90d") <= 0, (pl.col("spend_90d") <= 0) | _newcomer),
+        warning=_newcomer,
+        otherwise="notice",
+        numbers=(
+            "spend_30d",
+            "spend_90d",
+            "recharge_90d",
+            "days_since_recharge",
+            "outgoing_30d",
+            "tenure_days",
+            "days_known",
+        ),
     ),
     DailyRule(
         name="voice_silence",
@@ -126,3 +171,20 @@ DAILY_RULES = (
 CANCELLED = "cancelled"
 # Beyond a notice, each of the daily rules asks for a call: nobody here has a manager, who would go before.
 CALLING_RULES = frozenset(rule.name for rule in DAILY_RULES)
+
+
+def _halved(measure: str) -> pl.Expr:
+    return pl.col(f"{measure}_30d_drop") >= 0.5
+
+
+# What says that somebody leaves, each counting one; other signs need feeds that neither file has.
+SIGNS = (
+    _all(pl.col("fee") == 0, pl.col("spend_30d") <= 0),
+    _all(pl.col("fee") == 0, pl.col("spend_90d") <= 0),
+    _all(pl.col("fee") == 0, pl.col("recharge_90d") <= 0),
+    pl.col("active_days_90d") <= HARDLY_ACTIVE_DAYS,
+    _silent_for(NEWCOMER_SILENT_DAYS),
+    _silent_for(SILENT_DAYS),
+    _newcomer,
+    _halved("spend") | _halved("voice") | _halved("data"),
+)

@@ -1,6 +1,7 @@
 """The second computation itself, against figures worked out by hand."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -78,15 +79,28 @@ def test_who_was_active_without_any_total_made_one_call_of_no_length(tmp_path: P
     assert usage.select("day", "outgoing", "voice").rows() == [(date(2013, 6, 26), 1, 0)]
 
 
-def test_silence_is_raised_after_fourteen_days_and_again_after_speaking() -> None:
-    # No baseline for the first 30 days. Later 10 outgoing records in 60 days make 5 a month: 18 days are three gaps.
+def test_silence_is_raised_after_three_usual_gaps_and_again_after_speaking() -> None:
     found = warnings_of(told({0: {"outgoing": 10}, 20: {"outgoing": 1}, 40: {"outgoing": 1}}, 70))
     assert outline(found) == [
-        ("outgoing_silence", 14, "warning", 20, "recovered"),
-        ("outgoing_silence", 38, "warning", 40, "recovered"),
-        # 11 records are 5.5 a month: 90 / 5.5 = 16.4 days.
-        ("outgoing_silence", 57, "warning", None, None),
+        # Day 13 is the 14th known: one day of use and then none makes a gap of (14 - 13) / 1.
+        ("outgoing_silence", 13, "warning", 20, "recovered"),
+        # A newcomer who is active on at most two of thirty days stays one to watch.
+        ("quiet_newcomer", 13, "warning", None, None),
+        # Of 30 days one is active from day 50 on: 3 x (30 - 23) / 1 = 21 is reached on day 63, 3 x (30 - 22) not on 62.
+        ("outgoing_silence", 63, "warning", None, None),
     ]
+
+
+def test_who_is_charged_nothing_is_warned_after_a_month_and_urgent_without_a_recharge() -> None:
+    daily = {day: {"outgoing": 1} for day in range(80)}
+    spent = {**daily, 0: {"outgoing": 1, "spend": 5}, 45: {"outgoing": 1, "recharge": 100}}
+    prepaid = [w for w in warnings_of(replace(told(spent, 80), fee=0)) if w.rule == "nothing_charged"]
+    assert outline(prepaid) == [
+        # A newcomer who has used up five units and refilled nothing; the refill of day 45 counts until day 74.
+        ("nothing_charged", 30, "critical", 45, "recovered"),
+        ("nothing_charged", 75, "warning", None, None),
+    ]
+    assert not [w for w in warnings_of(told(spent, 80)) if w.rule == "nothing_charged"]  # whose fee is not known
 
 
 def test_a_drop_is_raised_at_its_threshold_and_resolved_below_the_lower_one() -> None:
@@ -156,12 +170,27 @@ def test_running_sums_are_those_of_a_plain_group_by(real_data: Path) -> None:
         (
             prepaid_monthly,
             "prepaid_monthly_dev",
-            {"outgoing_silence": 1333, "voice_drop": 332, "spend_drop": 269, "voice_silence": 39, "data_drop": 30},
+            {
+                "outgoing_silence": 1800,
+                "quiet_newcomer": 1068,
+                "nothing_charged": 933,
+                "voice_drop": 332,
+                "spend_drop": 269,
+                "voice_silence": 39,
+                "data_drop": 30,
+            },
         ),
         (
             postpaid_daily,
             "postpaid_daily",
-            {"outgoing_silence": 275, "voice_drop": 109, "data_drop": 53, "cancelled": 34, "voice_silence": 2},
+            {
+                "outgoing_silence": 277,
+                "quiet_newcomer": 278,
+                "voice_drop": 109,
+                "data_drop": 53,
+                "cancelled": 34,
+                "voice_silence": 2,
+            },
         ),
     ],
 )

@@ -20,13 +20,15 @@ class Told:
 
     `usage` has (subscriber, day, *MEASURES), a row per subscriber and day with any; `people` has (subscriber,
     first_seen, activated_on, cancelled_on, all days, the last two null where not known). `last` is the last day;
-    `consents` says whether all consented to be contacted (else of none it is known).
+    `consents` says whether all consented to be contacted (else of none it is known); `fee` is everybody's monthly fee,
+    None where it is not known.
     """
 
     usage: pl.DataFrame
     people: pl.DataFrame
     last: date
     consents: bool
+    fee: int | None = None
 
 
 def prepaid_monthly(file: Path) -> Told:
@@ -50,7 +52,7 @@ def prepaid_monthly(file: Path) -> Told:
     )
     last = rows["month_end"].max()
     assert isinstance(last, date)
-    return Told(_daily(pieces), people, last, consents=True)
+    return Told(_daily(pieces), people, last, consents=True, fee=0)
 
 
 def postpaid_daily(file: Path) -> Told:

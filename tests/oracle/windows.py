@@ -33,13 +33,21 @@ def signals(told: Told) -> pl.DataFrame:
         .with_columns(pl.col(MEASURES).fill_null(0))
         .sort("subscriber", "day")
     )
-    grid = grid.with_columns(
+    grid = grid.with_columns(active=(pl.col("outgoing") > 0).cast(pl.Int64)).with_columns(
+        active_so_far=pl.col("active").cum_sum().over("subscriber"),
+        last_recharge=pl.when(pl.col("recharge") > 0).then("day").forward_fill().over("subscriber"),
         last_outgoing=pl.when(pl.col("outgoing") > 0).then("day").forward_fill().over("subscriber"),
         **{f"{measure}_so_far": pl.col(measure).cum_sum().over("subscriber") for measure in MEASURES},
     )
     thirty = [expression for measure in MEASURES for expression in _thirty_days(measure)]
     return (
-        grid.with_columns(*thirty, spend_90d=_sum_of("spend", 0, 90))
+        grid.with_columns(
+            *thirty,
+            spend_90d=_sum_of("spend", 0, 90),
+            recharge_90d=_sum_of("recharge", 0, 90),
+            active_days_30d=_sum_of("active", 0, 30).cast(pl.Int32),
+            active_days_90d=_sum_of("active", 0, 90).cast(pl.Int32),
+        )
         .with_columns(
             *(_drop(measure) for measure in MEASURES),
             days_silent=_days_between(pl.coalesce("last_outgoing", "first_seen"), pl.col("day")),
@@ -50,7 +58,11 @@ def signals(told: Told) -> pl.DataFrame:
             .then(pl.lit("cancelled"))
             .otherwise(pl.lit("normal")),
             days_unlinked=pl.lit(None, pl.Int32),  # no feed of bundles
+            days_known=_days_between(pl.col("first_seen"), pl.col("day")),
+            days_since_recharge=_days_between(pl.col("last_recharge"), pl.col("day")),
+            fee=pl.lit(told.fee, pl.Int64),
         )
+        .with_columns(*_rhythm())
         .filter(pl.col("day") >= pl.col("first_seen"))
     )
 
@@ -75,6 +87,19 @@ def _drop(measure: str) -> pl.Expr:
     """How far the window fell below its baseline, null without one."""
     baseline = pl.col(f"{measure}_30d_baseline")
     return pl.when(baseline > 0).then(1 - pl.col(f"{measure}_30d") / baseline).alias(f"{measure}_30d_drop")
+
+
+def _rhythm() -> list[pl.Expr]:
+    """Mean days between days of use over the last thirty, before the silence, of newcomers over those known; and how
+    many such gaps the silence is long.
+    """
+    known, active = pl.col("days_known") + 1, pl.col("active_days_30d")
+    before = pl.when(known < 30).then(known).otherwise(30) - pl.col("days_silent")
+    is_known = (active > 0) & (known >= 14)
+    return [
+        pl.when(is_known).then(before / active).alias("own_gap_days"),
+        pl.when(is_known).then(pl.col("days_silent") * active / before).alias("silent_gaps"),
+    ]
 
 
 def _days_between(first: pl.Expr, last: pl.Expr) -> pl.Expr:

@@ -135,7 +135,10 @@ def test_every_fault_is_told_once_and_where_it_is(tmp_path: Path, files: dict[st
 
 def test_the_shipped_ones_measure_silence_by_ones_own_gaps() -> None:
     derived = load(default_folder(), SIGNALS).derived
-    told = pl.DataFrame({"days_silent": [18, 18, 20, 5], "outgoing_30d_baseline": [5.0, 0.0, 4.5, None]})
+    told = pl.DataFrame(
+        {"days_silent": [18, 18, 4, 9], "active_days_30d": [2, 0, 8, 1], "days_known": [400, 400, 19, 12]}
+    )
     made = told.select(derived[name].expression.alias(name) for name in ("own_gap_days", "silent_gaps"))
-    assert made["own_gap_days"].to_list() == [6.0, None, 30 / 4.5, None]
-    assert made["silent_gaps"].to_list() == [3.0, None, 3.0, None]
+    # Twelve days and two of use before the silence; none; of 20 known days 16 and eight of use; too few known.
+    assert made["own_gap_days"].to_list() == [6.0, None, 2.0, None]
+    assert made["silent_gaps"].to_list() == [3.0, None, 2.0, None]

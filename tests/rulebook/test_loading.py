@@ -284,7 +284,7 @@ def test_all_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         "calendars/d.yaml:2: holidays.0.first: expected a date like 2026-02-15, found the text 2013-02-30",
         "calendars/e.yaml:1: expected fields holidays, found a list",
         "calendars/f.yaml:2: last 2013-02-08 lies before first 2013-02-09",
-        "five.yaml: expected <family>/five.yaml, segments.yaml, params.yaml or limits.yaml",
+        "five.yaml: expected <family>/five.yaml, segments.yaml, params.yaml, limits.yaml or call_order.yaml",
         "lists/six.yaml:1: title: zh is missing: in zh",
         "lists/six.yaml:1: when: the expression is a number, expected a boolean",
         "params.yaml:1: high: expected a number, a text, true or false, found a list",
@@ -383,3 +383,26 @@ def test_contents_build_the_same_rulebook_and_their_faults_name_files_without_li
     assert str(raised.value).startswith("drops/spend_drop.yaml: severity.critical: unknown signal days_silent")
     with pytest.raises(RulebookError, match="no rules in it"):
         build({}, SIGNALS)
+
+
+def test_signs_of_leaving_and_groups_are_read_as_conditions(tmp_path: Path) -> None:
+    text = "params: {long: 9}\nsigns: {silent: days_silent >= :long, new: tenure_days < 90}\ngroups: {known: fee = 0}\n"
+    made = load(make_folder(tmp_path, {"a/one.yaml": RULE, "call_order.yaml": text}), SIGNALS).call_order
+    assert [(sign.name, sign.names) for sign in made.signs] == [
+        ("silent", {"days_silent"}),
+        ("new", {"tenure_days"}),
+    ]
+    assert [group.name for group in made.groups] == ["known"]
+    people = pl.DataFrame({"days_silent": [8, 9]})
+    assert people.select(made.signs[0].when).to_series().to_list() == [False, True]
+
+
+def test_faults_of_the_call_order_are_told_with_their_lines(tmp_path: Path) -> None:
+    text = "params: {long: 14}\nsigns:\n  silent: days_silnt >= 3\n  Odd: fee = 0\n  sum: fee + 1\nweights: {}\n"
+    assert problems_of(tmp_path, {"a/one.yaml": RULE, "call_order.yaml": text}) == [
+        "call_order.yaml:1: params.long is read by nothing; name it as :long or remove it",
+        "call_order.yaml:3: signs.silent: unknown signal days_silnt; did you mean days_silent?",
+        "call_order.yaml:4: signs: Odd is no name; use a-z, 0-9 and _",
+        "call_order.yaml:5: signs.sum: the expression is a number, expected a boolean",
+        "call_order.yaml:6: unknown key weights; known are params, signs, groups",
+    ]

@@ -18,6 +18,7 @@ KIND_OF = {
     "segments.yaml": "segments",
     "params.yaml": "params",
     "limits.yaml": "limits",
+    "call_order.yaml": "call_order",
 }
 FILES = sorted(
     path.relative_to(default_folder()).as_posix()

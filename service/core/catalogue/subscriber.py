@@ -16,6 +16,7 @@ STANDING: Made = {
         Signal(I32, "days", "days since activation", "the activation is unknown"),
         days_since(known_day("activated_on")),
     ),
+    "days_known": (Signal(I32, "days", "days since the subscriber was first seen"), days_since(pl.col("first_seen"))),
     **{
         name: (Signal(STR, "", meaning, "unknown"), pl.col(name))
         for name, meaning in {
