@@ -71,6 +71,15 @@ def test_lookups_and_warnings_are_timed_while_a_feed_flows_and_days_close(kafka_
     assert found["fed_eps"] > 0
 
 
+def test_judging_is_timed_with_few_rules_and_with_many() -> None:
+    sizes = ("--subscribers", "500", "--days", "61", "--few", "5", "--many", "10", "--turns", "1")
+    found = measured("rules", "127.0.0.1:1", *sizes)
+    assert (found["few"], found["many"]) == (5, 10)
+    assert 400 < found["subscribers"] <= 500
+    assert found["few_met"] < found["many_met"]
+    assert found["ratio"] > 0
+
+
 def measured(bench: str, bootstrap: str, *sizes: str) -> dict[str, Any]:
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", "tests.bench", bench, *(sizes or EVENTS_OF_FEW), "--json"],
