@@ -74,12 +74,27 @@ class AsRecorded:
 def fresh_rules(former: Rulebook | None, now: Rulebook) -> frozenset[str]:
     """Ids of the rules of `now` that `former` did not judge so: new, of a higher version, or with other conditions.
 
+    Conditions are other ones, too, where a signal that the rulebook makes is made otherwise.
+
     Whoever meets one of them on the first day of `now` may have met it for long: that is standing, not news. A rule
     that was only tried before (experimental) is new as well. None: nothing was judged before.
     """
     before = {} if former is None else {rule.id: rule for rule in former.rules if rule.status != "deprecated"}
     judged = [rule for rule in now.rules if rule.status != "deprecated"]
-    return frozenset(rule.id for rule in judged if rule.id not in before or _differs(before[rule.id], rule))
+    made = frozenset[str]() if former is None else _made_otherwise(former, now)
+    return frozenset(
+        rule.id
+        for rule in judged
+        if rule.id not in before or _differs(before[rule.id], rule) or not made.isdisjoint(rule.names)
+    )
+
+
+def _made_otherwise(former: Rulebook, now: Rulebook) -> frozenset[str]:
+    """Names of signals that both rulebooks make, each in its own way."""
+    shared = now.derived.keys() & former.derived.keys()
+    return frozenset(
+        name for name in shared if not now.derived[name].expression.meta.eq(former.derived[name].expression)
+    )
 
 
 def _differs(before: Rule, now: Rule) -> bool:

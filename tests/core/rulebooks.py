@@ -1,5 +1,6 @@
 """Small rulebooks for tests of the core, made of bare expressions."""
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -65,4 +66,14 @@ MIXED = book(
     # Over a day, so that there is hardly one on which nobody comes into another segment.
     bands=(SegmentBands("spend", 1, 0.1, 0.3, 100), SegmentBands("data", 1, 0.2, 0.5, 10)),
     dimensions=(Dimension("spend", 200, (0, 20_000)), Dimension("market", 600, values=("campus",))),
+)
+
+# Rules that take the place of MIXED: one changed, one new, an event rule that minds less, two gone.
+OTHER = replace(
+    book(
+        replace(MIXED.rules[0], version=2, when=pl.col("spend_7d") < 2000),
+        rule("active", pl.col("spend_7d") > 100),
+        rule("cheaper", pl.col("event.fee_minor") < pl.col("fee") - 1, on=("subscriber.profile",), keep_for_days=2),
+    ),
+    hash="other",
 )

@@ -5,7 +5,7 @@ import dataclasses
 import polars as pl
 
 from service.core.books import AsRecorded, Books, Publication, fresh_rules
-from service.core.rules import Rulebook
+from service.core.rules import Derived, Rulebook
 from tests.core.rulebooks import rule
 
 RISES = pl.col("spend_7d") > 5
@@ -87,5 +87,12 @@ def test_rules_are_fresh_where_they_are_new_or_say_something_else() -> None:
     assert fresh_rules(before, now) == {"raised", "turned", "tried", "new"}
     assert fresh_rules(None, now) == {"kept", "raised", "turned", "tried", "new"}
     assert fresh_rules(now, now) == frozenset()
+    sloped = rule("sloped", pl.col("slope") > 1)
+    steep, steeper = (
+        Rulebook(name, (sloped, before.rules[0]), derived={"slope": Derived(made, pl.Float64(), "", "", frozenset())})
+        for name, made in (("steep", pl.col("spend_7d") / 7), ("steeper", pl.col("spend_7d") / 5))
+    )
+    assert fresh_rules(steep, steeper) == {"sloped"}
+    assert fresh_rules(steep, steep) == frozenset()
     returned = dataclasses.replace(now.rules[5], status="stable")
     assert fresh_rules(now, Rulebook("again", (returned,))) == {"gone"}

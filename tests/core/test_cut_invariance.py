@@ -18,7 +18,7 @@ from service.core.frames import recall
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, resume, retrace, retrace_end, step
 from service.core.turn import CONTACTS, SEGMENT_CHANGES, DayRecord, Decisions, Turn
-from tests.core.rulebooks import MIXED, book, rule
+from tests.core.rulebooks import MIXED, OTHER
 from tests.core.streams import Event, batch_of, cut
 from tests.doubles.panes import Kept, kept
 
@@ -26,14 +26,6 @@ START = datetime(2024, 3, 1, tzinfo=UTC)
 CONFIG = Config(windows_days=(1, 7), horizon_days=3, roaming_horizon_days=5)
 
 # Other rules judge from the third day on, and the first ones again from the sixth.
-OTHER = dataclasses.replace(
-    book(
-        dataclasses.replace(MIXED.rules[0], version=2, when=pl.col("spend_7d") < 2000),
-        rule("active", pl.col("spend_7d") > 100),
-        rule("cheaper", pl.col("event.fee_minor") < pl.col("fee") - 1, on=("subscriber.profile",), keep_for_days=2),
-    ),
-    hash="other",
-)
 TURNS = {2: "other", 5: "test"}
 BOOK = Books(
     MIXED,

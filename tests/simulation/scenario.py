@@ -8,12 +8,15 @@ from typing import Any
 
 import orjson
 
+from service.core.books import Books, Publication
+from service.core.calendar import to_day
+from service.core.rules import Book
 from service.core.state import Config
 from service.ports import Message
 from service.shard import Terms
 from service.wire.decode import Intake
 from service.wire.partitioning import partition_of
-from tests.core.rulebooks import MIXED
+from tests.core.rulebooks import MIXED, OTHER
 from tests.doubles.stand import BEGIN, HOUR_US, TOPICS, micros
 from tests.simulation.chance import Chance
 
@@ -68,7 +71,7 @@ def draw(seed: int) -> Scenario:
     partitions, wall = chance.choice([2, 2, 2, 2, 3, 4]), chance.happens(0.35)
     turn_records = chance.choice([16, 80, 400])
     terms = Terms(
-        rulebook=MIXED,
+        rulebook=_book(Chance(seed, "rulebook")),
         intake=Intake(partitions),
         config=Config(windows_days=WINDOWS, horizon_days=HORIZON_DAYS, roaming_horizon_days=5),
         topics=TOPICS,
@@ -102,6 +105,18 @@ def draw(seed: int) -> Scenario:
         transactional=chance.choice([0.0, 0.1, 0.3]),
         terms=terms,
     )
+
+
+def _book(chance: Chance) -> Book:
+    """Rules that stay the same, or that others take the place of on a day, with a roll-back perhaps."""
+    if chance.happens(0.4):
+        return MIXED
+    first = to_day(BEGIN.date())
+    switched = first + chance.choice([1, 1, 2])
+    publications = [Publication(OTHER.hash, switched, 1, "", "")]
+    if chance.happens(0.5):
+        publications.append(Publication(MIXED.hash, switched + chance.choice([0, 1]), 2, "", ""))
+    return Books(MIXED, {one.hash: one for one in (MIXED, OTHER)}, tuple(publications))
 
 
 def arrivals(scenario: Scenario) -> list[Arrival]:
