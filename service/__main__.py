@@ -11,6 +11,7 @@ from service.commands.past import backtest, bootstrap, windows
 from service.commands.replay import replay
 from service.commands.rulebooks import publish, release, versions
 from service.commands.rules import rules
+from service.commands.ruletests import run_tests
 from service.commands.run import run
 from service.commands.settings import settings
 from service.commands.signals import signals
@@ -52,6 +53,7 @@ app.command()(bootstrap)
 app.command()(windows)
 app.command()(settings)
 rules.command()(signals)
+rules.command("test")(run_tests)
 rules.command()(backtest)
 rules.command()(publish)
 rules.command()(versions)

@@ -29,9 +29,11 @@ def read_settings(file: Path | None = None) -> Settings:
         fail(str(error))
 
 
-def read_rulebook(settings: Settings) -> Rulebook:
-    """The rulebook in the rules folder, or the end with every fault named by file and line."""
-    folder = settings.rules.folder
+def read_rulebook(settings: Settings, other: Path | None = None) -> Rulebook:
+    """The rulebook in the rules folder, or in another, or the end with every fault named by file and line."""
+    folder = other or settings.rules.folder
+    if not folder.is_dir() and other is not None:
+        fail(f"{folder}: there is no such folder; name one that holds rules")
     if not folder.is_dir():
         fail(f"CHURN_RULES__FOLDER is '{folder}', where there is no folder: name the one that holds the rules")
     try:

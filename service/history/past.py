@@ -50,10 +50,14 @@ class Past:
 
 def live(events: pl.DataFrame, lot: Lot, watch: Watch = iter) -> Past:
     """Take events (columns of EVENTS, any order) into a new shard, in order of time; no day is closed at the end."""
-    past = Past(new_state(lot.config))
+    return live_on(Past(new_state(lot.config)), events, lot, watch)
+
+
+def live_on(past: Past, events: pl.DataFrame, lot: Lot, watch: Watch = iter) -> Past:
+    """As `live`, in a shard that has lived already; returns it."""
     ordered = events.sort("occurred_us", maintain_order=True, nulls_last=True)
     pieces = [ordered.slice(start, POLL) for start in range(0, ordered.height, POLL)]
-    offset = 0
+    offset = past.state.cursor
     for piece in watch(pieces):
         decoded = decode(list(_records(piece, lot.partition, offset)), lot.intake)
         offset += piece.height
