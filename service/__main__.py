@@ -7,6 +7,7 @@ import typer
 
 from service.commands.dead_letters import dead_letters
 from service.commands.demo import demo
+from service.commands.diff import diff
 from service.commands.past import backtest, bootstrap, windows
 from service.commands.replay import replay
 from service.commands.rulebooks import publish, release, versions
@@ -55,6 +56,7 @@ app.command()(settings)
 rules.command()(signals)
 rules.command("test")(run_tests)
 rules.command()(backtest)
+rules.command()(diff)
 rules.command()(publish)
 rules.command()(versions)
 rules.command()(release)

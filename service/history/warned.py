@@ -34,11 +34,7 @@ def warned(state: State) -> Iterator[Warned]:
             rule=line["rule"],
             severity=line["severity"],
             raised_on=str(line["raised_on"]),
-            suppressed_by=line["suppressed_by"]
-            if "suppressed_by" in line
-            else "standing"
-            if line["standing"]
-            else None,
+            suppressed_by=line["suppressed_by"],
             orders=json.loads(line["orders"]),
             why=json.loads(line["why"]),
         )
