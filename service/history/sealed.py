@@ -15,10 +15,11 @@ import polars as pl
 from service.core.activity import Activity
 from service.core.attributes import UNKNOWN_DAY
 from service.core.calendar import to_date
+from service.core.catalogue.usage import ACTIVE, COMPARED, GAP
 from service.core.frames import from_frames
-from service.core.holdings import DERIVED
 from service.core.measures import MEASURES
 from service.core.panes import Panes
+from service.core.rules import Rulebook
 from service.core.signals import View, columns
 from service.core.state import Config, State
 from service.core.windows import YEAR_DAYS, Windows
@@ -27,6 +28,8 @@ from service.ports import Snapshot
 
 _SUM = re.compile(rf"({'|'.join(MEASURES)})_(\d+)d(_before|_last_year)?")
 _REPEATS = "repeats/"
+_LAST = {f"last_{measure}": measure for measure in ("outgoing", "voice", "data", "sms", "spend")}
+_MOVING = frozenset({"status", "segment", *_LAST})
 _SILENT_DAYS = 90  # who was not active for longer counts as silent since first seen
 
 
@@ -146,13 +149,31 @@ class SealedView(View):
 
     def raw(self, names: Iterable[str]) -> pl.DataFrame:
         """See View."""
-        known = (self.state.attributes.columns.keys() | DERIVED.keys()) - {"last_outgoing", "segment", "status"}
-        fixed = sorted(name for name in names if name in known)
+        wanted = frozenset(names)
+        fixed = sorted(name for name in wanted if not _moves(name))
         if lacking := [name for name in fixed if name not in self.still]:
-            self.still.update(
-                {name: column for name, column in super().raw(lacking).to_dict().items() if name in known}
-            )
-        return super().raw(name for name in names if name not in known).with_columns(self.still[name] for name in fixed)
+            self.still.update(super().raw(lacking).select(lacking).to_dict())
+        return super().raw(wanted.difference(fixed)).with_columns(self.still[name] for name in fixed)
+
+
+def _moves(name: str) -> bool:
+    """Whether a raw column is another one on another day."""
+    return (
+        name in _MOVING or _SUM.fullmatch(name) is not None or name.startswith((ACTIVE, GAP)) or name.endswith(COMPARED)
+    )
+
+
+@dataclass(frozen=True)
+class _Asking(View):
+    """Nobody's view, which keeps the names of the raw columns that it is asked for."""
+
+    raws: set[str] = field(default_factory=set)
+
+    def raw(self, names: Iterable[str]) -> pl.DataFrame:
+        """See View."""
+        wanted = frozenset(names)
+        self.raws.update(wanted)
+        return super().raw(wanted)
 
 
 @dataclass(slots=True)
@@ -166,19 +187,25 @@ class Sealed:
     last_day: int
     _statuses: np.ndarray = field(init=False)  # as of the snapshot
     _still: dict[str, pl.Series] = field(default_factory=dict)
+    _lasts: set[str] = field(default_factory=lambda: {"last_outgoing"})  # asked for
 
     def __post_init__(self) -> None:
         """Remember what moves with the days and cannot be counted again."""
         self._statuses = self.state.attributes["status"].copy()
 
-    @property
-    def view(self) -> View:
-        """All rows, those that are free as well."""
-        return SealedView(self.state, np.arange(len(self.state.roster), dtype=np.int32), self._still)
+    def view(self, rulebook: Rulebook) -> View:
+        """All rows, those that are free as well, under a rulebook."""
+        rows = np.arange(len(self.state.roster), dtype=np.int32)
+        view = View.under(rulebook, self.state, rows)
+        return SealedView(view.state, view.rows, view.derived, view.tops, self._still)
 
-    def ask(self, names: Iterable[str]) -> None:
-        """Say, before it stands anywhere, which signals will be asked for."""
-        columns(View(self.state, np.empty(0, np.int32)), names)
+    def ask(self, rulebook: Rulebook, names: Iterable[str]) -> None:
+        """Say, before it stands anywhere, which signals will be asked for under a rulebook."""
+        view = View.under(rulebook, self.state, np.empty(0, np.int32))
+        asking = _Asking(view.state, view.rows, view.derived, view.tops)
+        columns(asking, names)
+        self._lasts |= asking.raws & _LAST.keys()
+        self.days.measures |= {_LAST[name] for name in self._lasts}
 
     def stand(self, day: int) -> None:
         """Stand at the close of `day`."""
@@ -186,14 +213,14 @@ class Sealed:
         state.closed_day = day
         self._take_status_back()
         self.windows.stand(day)
-        last = state.attributes.writable("last_outgoing")
-        last[last > day] = UNKNOWN_DAY
+        for name in self._lasts:
+            last = state.attributes.writable(name)
+            last[last > day] = UNKNOWN_DAY
         state.activity = Activity(max(state.config.windows_days))
         state.activity.grow(len(state.roster))
         for ago in range(min(_SILENT_DAYS, day - self.first_day + 1) - 1, -1, -1):
-            active = self.days[day - ago].active
-            state.attributes.note_outgoing(day - ago, active)
-            state.activity.correct(ago, active)
+            self._note_used(day - ago)
+            state.activity.correct(ago, self.days[day - ago].active)
 
     def move(self) -> None:
         """Let the next day close."""
@@ -201,9 +228,13 @@ class Sealed:
         self.windows.move()
         day = state.closed_day = self.windows.day
         self._take_status_back()
-        active = self.days[day].active
-        state.attributes.note_outgoing(day, active)
-        state.activity.close(0, len(state.roster), active)
+        self._note_used(day)
+        state.activity.close(0, len(state.roster), self.days[day].active)
+
+    def _note_used(self, day: int) -> None:
+        of = self.days[day]
+        for name in self._lasts:
+            self.state.attributes.writable(name)[of.rows[of.amounts[_LAST[name]] > 0]] = day
 
     def _take_status_back(self) -> None:
         attributes, day = self.state.attributes, self.state.closed_day or 0

@@ -103,7 +103,9 @@ def trials(sealed: Sealed, rulebooks: Sequence[Rulebook], days: range, watch: Wa
         )
         for rulebook in rulebooks
     ]
-    sealed.ask({name for trial in made for course in trial.courses.values() for name in course.rule.names})
+    for trial in made:
+        names = {name for course in trial.courses.values() for name in course.rule.names}
+        sealed.ask(trial.rulebook, sorted(names | {"status", "porting"}))
     sealed.stand(days.start - 1)
     for day in watch(days):
         sealed.move()
@@ -113,11 +115,12 @@ def trials(sealed: Sealed, rulebooks: Sequence[Rulebook], days: range, watch: Wa
 
 def _judge(sealed: Sealed, made: Sequence[Trial], day: int) -> None:
     state = sealed.state
-    view, named = sealed.view, np.zeros(len(state.roster), bool)
+    named = np.zeros(len(state.roster), bool)
     named[state.rows] = True
     for together in _comparable(made):
         # What is compared with others depends on the calendars of the rulebook.
         rulebook = together[0].rulebook
+        view = sealed.view(rulebook)
         state.cohorts.table = compare(state.windows, state.attributes, state.rows, rulebook, day)
         verdicts = _verdicts(view, [course.rule for trial in together for course in trial.courses.values()])
         lost = verdicts["lost"]
@@ -139,9 +142,11 @@ def _comparable(made: Sequence[Trial]) -> Iterator[list[Trial]]:
 
 
 def _are_alike(one: Rulebook, other: Rulebook) -> bool:
-    """Whether both compare subscribers with others in the same way."""
+    """Whether both mean the same by every signal: their own ones, tiers, and what is compared with others."""
+    if one.derived != other.derived or one.dimensions != other.dimensions:
+        return False
     compares = [bool(compared_windows(name for rule in book.rules for name in rule.names)) for book in (one, other)]
-    return not any(compares) or (one.holidays == other.holidays and one.dimensions == other.dimensions)
+    return not any(compares) or one.holidays == other.holidays
 
 
 def _verdicts(view: View, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
@@ -177,7 +182,9 @@ def _orders(sealed: Sealed, trial: Trial, raised: Mapping[str, np.ndarray]) -> d
         roots = [order.when.meta.root_names() for order in rule.orders if order.when is not None]
         names |= {name for one in roots for name in one} - {"severity"}
         names |= {name for _, condition in rule.severities for name in condition.meta.root_names()}
-        signals = columns(View(sealed.state, rows), sorted(names)).with_columns(severity=severity_of(rule))
+        signals = columns(View.under(trial.rulebook, sealed.state, rows), sorted(names)).with_columns(
+            severity=severity_of(rule)
+        )
         courted = ~pl.col("porting").is_in(LEAVING)
         for order in rule.orders:
             wanted = pl.lit(value=True) if order.when is None else order.when.fill_null(value=False)

@@ -30,7 +30,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=int, default=90, help="judged; as many and 90 more are made")
     parser.add_argument("--partitions", type=int, default=6)
     parser.add_argument("--measures", default="spend,voice,data,outgoing")
-    parser.add_argument("--rulebooks", type=int, default=2, choices=(1, 2), help="2 as in `rules diff`, 1 as in a backtest")
+    parser.add_argument(
+        "--rulebooks", type=int, default=2, choices=(1, 2), help="2 as in `rules diff`, 1 as in a backtest"
+    )
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -82,7 +84,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def _other(rulebook: Rulebook) -> Rulebook:
     """The same rules, the conditions of the drops a little stricter."""
     rules = tuple(
-        replace(rule, when=rule.when & (pl.col(f"{rule.measure}_30d_drop") >= 0.5)) if rule.family == "drops" and rule.window_days else rule
+        replace(rule, when=rule.when & (pl.col(f"{rule.measure}_30d_drop") >= 0.5))
+        if rule.family == "drops" and rule.window_days
+        else rule
         for rule in rulebook.rules
     )
     return replace(rulebook, hash="other", rules=rules)

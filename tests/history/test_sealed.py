@@ -29,7 +29,7 @@ CONFIG = Config(windows_days=(1, 7, 14))
 SHIPPED = next(rule for rule in load(default_folder(), SIGNALS).rules if rule.id == "voice_drop")
 MOVING = [
     "voice_7d", "voice_7d_baseline", "voice_7d_drop", "voice_7d_drop_vs_cohort", "outgoing_14d", "active_days_7d",
-    "days_silent", "monthly_value",
+    "days_silent", "days_since_voice", "outgoing_gap_days", "zero_days_7d", "monthly_value",
 ]  # fmt: skip
 
 
@@ -112,12 +112,12 @@ def sealed(state: State) -> Sealed:
 def test_each_day_has_the_figures_that_it_had(lived: tuple[State, list[pl.DataFrame], list[object]]) -> None:
     state, figures, _ = lived
     shard = sealed(state)
-    shard.ask(MOVING)
+    shard.ask(BOOK, MOVING)
     shard.stand(FIRST + 29)
     for nth in range(30, DAYS):
         shard.move()
         then = figures[nth]
-        assert columns(shard.view, MOVING).head(then.height).equals(then), nth
+        assert columns(shard.view(BOOK), MOVING).head(then.height).equals(then), nth
         assert columns(View(shard.state, state.rows[:3]), MOVING).equals(then.head(3))
 
 
