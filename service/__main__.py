@@ -7,10 +7,12 @@ import typer
 
 from service.commands.dead_letters import dead_letters
 from service.commands.demo import demo
+from service.commands.diff import diff
 from service.commands.past import backtest, bootstrap, windows
 from service.commands.replay import replay
 from service.commands.rulebooks import publish, release, versions
 from service.commands.rules import rules
+from service.commands.ruletests import run_tests
 from service.commands.run import run
 from service.commands.segments import segments
 from service.commands.settings import settings
@@ -54,7 +56,9 @@ app.command()(windows)
 app.command()(segments)
 app.command()(settings)
 rules.command()(signals)
+rules.command("test")(run_tests)
 rules.command()(backtest)
+rules.command()(diff)
 rules.command()(publish)
 rules.command()(versions)
 rules.command()(release)

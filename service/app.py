@@ -185,12 +185,17 @@ def intake_of(settings: Settings, mapping: UsageMapping | None) -> Intake:
     )
 
 
-def store_of(settings: Settings, place: str | None = None, partitions: int | None = None) -> Store:
-    """Where snapshots are kept: as the settings say, unless told another place and partition count."""
+def store_of(
+    settings: Settings, place: str | None = None, partitions: int | None = None, *, copies: bool = True
+) -> Store:
+    """Where snapshots are kept: as the settings say, unless told another place and partition count.
+
+    `copies`: whether what is read of the past is copied to where a part of it is found at once.
+    """
     files = Files(place or settings.snapshots.folder)
     return Store(
         files,
-        Copies(settings.snapshots.cache_folder if files.folder is None else files.folder / "cache"),
+        Copies(settings.snapshots.cache_folder if files.folder is None else files.folder / "cache", keeps=copies),
         partitions or settings.topics.partitions,
         settings.snapshots.keep,
         {"zone": settings.time.zone},

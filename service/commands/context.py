@@ -1,7 +1,7 @@
 """What every command reads first: settings, rulebook, mapping; a fault in them ends it with sentences."""
 
 import os
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,9 @@ from service.settings import Settings, SettingsError
 from service.settings import load as load_settings
 
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings file; CHURN_SETTINGS_FILE if absent.")]
+OptionalFile = Annotated[Path | None, typer.Argument(help="Usage file; without one the store's snapshots are judged.")]
+Aggregates = Annotated[Path | None, typer.Option(help="Daily aggregates (as for bootstrap) instead of the store.")]
+AsOfDay = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The last day that counts, closed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
 
@@ -29,9 +32,11 @@ def read_settings(file: Path | None = None) -> Settings:
         fail(str(error))
 
 
-def read_rulebook(settings: Settings) -> Rulebook:
-    """The rulebook in the rules folder, or the end with every fault named by file and line."""
-    folder = settings.rules.folder
+def read_rulebook(settings: Settings, other: Path | None = None) -> Rulebook:
+    """The rulebook in the rules folder, or in another, or the end with every fault named by file and line."""
+    folder = other or settings.rules.folder
+    if not folder.is_dir() and other is not None:
+        fail(f"{folder}: there is no such folder; name one that holds rules")
     if not folder.is_dir():
         fail(f"CHURN_RULES__FOLDER is '{folder}', where there is no folder: name the one that holds the rules")
     try:

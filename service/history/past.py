@@ -64,10 +64,14 @@ class Past:
 
 def live(events: pl.DataFrame, lot: Lot, watch: Watch = iter) -> Past:
     """Take events (columns of EVENTS, any order) into a new shard, in order of time; no day is closed at the end."""
-    past = Past(new_state(lot.config))
+    return live_on(Past(new_state(lot.config)), events, lot, watch)
+
+
+def live_on(past: Past, events: pl.DataFrame, lot: Lot, watch: Watch = iter) -> Past:
+    """As `live`, in a shard that has lived already; returns it."""
     ordered = events.sort("occurred_us", maintain_order=True, nulls_last=True)
     pieces = [ordered.slice(start, POLL) for start in range(0, ordered.height, POLL)]
-    offset = 0
+    offset = past.state.cursor
     for piece in watch(pieces):
         decoded = decode(list(_records(piece, lot.partition, offset)), lot.intake)
         offset += piece.height
@@ -78,8 +82,12 @@ def live(events: pl.DataFrame, lot: Lot, watch: Watch = iter) -> Past:
     return past
 
 
-def live_through(events: pl.DataFrame, lot: Lot, day: int, watch: Watch = iter) -> tuple[Past, date]:
+def live_through(
+    events: pl.DataFrame, lot: Lot, day: int, watch: Watch = iter, *, judged: bool = False
+) -> tuple[Past, date]:
     """As `live`, of the events up to and including local `day` (days since 1970), and close it.
+
+    `judged`: the rules are taken for old ones, so that what is true on the first day is said and not standing.
 
     Returns: the shard, and the day of the last event there was, be it after the one that was closed.
     Raises: FileError where there is no event by then.
@@ -88,7 +96,9 @@ def live_through(events: pl.DataFrame, lot: Lot, day: int, watch: Watch = iter) 
     dated = events.filter(pl.col("occurred_us").is_not_null())
     days = local_days(dated["occurred_us"].to_numpy(), zone)
     by_then = pl.concat([dated.filter(pl.Series(days <= day)), events.filter(pl.col("occurred_us").is_null())])
-    past = live(by_then, lot, watch)
+    past = Past(new_state(lot.config))
+    past.state.judged = judged
+    live_on(past, by_then, lot, watch)
     if past.state.closed_day is None:
         begins = f"the first is of {to_date(int(days.min()))}" if days.size else "there are none at all"
         raise FileError(f"there are no events on or before {to_date(day)}; {begins}")

@@ -3,6 +3,7 @@
 import json
 import sys
 
+from service.rulebook.cases import TEST
 from service.rulebook.formats import FORMATS
 
 FILE = "schema.json"
@@ -14,7 +15,7 @@ def schema_text() -> str:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Files of a rules folder",
         "$ref": "#/$defs/rule",
-        "$defs": {name: shape.schema() for name, shape in FORMATS.items()},
+        "$defs": {name: shape.schema() for name, shape in {**FORMATS, "test": TEST}.items()},
     }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 

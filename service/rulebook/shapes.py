@@ -117,22 +117,24 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """A list of at least one thing of a shape."""
+    """A list of at least `least` things of a shape."""
 
     about: str
     of: "Shape"
+    least: int = 1
 
     def faults(self, value: object, steps: Steps) -> Iterator[Fault]:
         """What is wrong with a value."""
-        if not isinstance(value, list) or not value:
-            yield steps, f"{_at(steps)}expected a list with something in it, found {_name(value)}"
+        if not isinstance(value, list) or len(value) < self.least:
+            wanted = "a list with something in it" if self.least else "a list"
+            yield steps, f"{_at(steps)}expected {wanted}, found {_name(value)}"
             return
         for at, inner in enumerate(value):
             yield from self.of.faults(inner, (*steps, at))
 
     def schema(self) -> dict[str, object]:
         """Its JSON Schema."""
-        return {"type": "array", "minItems": 1, "items": self.of.schema(), "description": self.about}
+        return {"type": "array", "minItems": self.least, "items": self.of.schema(), "description": self.about}
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,14 @@ class Records:
 
 
 class Copies:
-    """Copies by the file of the piece; mapped into memory, so that only what is asked for is read."""
+    """Copies by the file of the piece; mapped into memory, so that only what is asked for is read.
 
-    def __init__(self, folder: Path) -> None:
+    Who reads every piece once, and whole, `keeps` none.
+    """
+
+    def __init__(self, folder: Path, *, keeps: bool = True) -> None:
         self._folder = folder
+        self.keeps = keeps  # whether what is read as a whole is copied, too
 
     def open(self, pane: str, rows: int) -> Records | None:
         """The records of a pane of so many rows, or None where there is no whole copy."""

@@ -70,13 +70,14 @@ class StoredPane(FiledPiece):
                 raise
             _log.warning("The local copy of %s is used, for the store cannot be asked: %s", self.path, error)
             return records.frame()
-        if self._copies.open(self.path, self.rows) is None:
+        if self._copies.keeps and self._copies.open(self.path, self.rows) is None:
             self._copies.make(self.path, frame)
         return frame
 
     def copy(self, frame: pl.DataFrame) -> None:
         """Make a local copy of what is known to be in it."""
-        self._copies.make(self.path, frame)
+        if self._copies.keeps:
+            self._copies.make(self.path, frame)
 
     @property
     def is_at_hand(self) -> bool:
@@ -112,7 +113,8 @@ class StoredRun(FiledPiece):
 
     def copy(self, frame: pl.DataFrame) -> None:
         """Make a local copy of what is known to be in it."""
-        self._copies.make_run(self.path, frame)
+        if self._copies.keeps:
+            self._copies.make_run(self.path, frame)
 
     def run(self) -> Run:
         """It as arrays, mapped from the local copy once there is one. Raises: DamagedError, OSError."""

@@ -5,9 +5,16 @@ import json
 import sys
 from typing import Any
 
-from tests.bench import bad_lines, city, lookup, rules, throughput
+from tests.bench import bad_lines, city, lookup, past, rules, throughput
 
-BENCHES = {"throughput": throughput, "bad_lines": bad_lines, "city": city, "lookup": lookup, "rules": rules}
+BENCHES = {
+    "throughput": throughput,
+    "bad_lines": bad_lines,
+    "city": city,
+    "lookup": lookup,
+    "rules": rules,
+    "past": past,
+}
 
 
 def main() -> None:

@@ -18,12 +18,13 @@ KIND_OF = {
     "segments.yaml": "segments",
     "params.yaml": "params",
     "limits.yaml": "limits",
+    "tests": "test",
     "call_order.yaml": "call_order",
 }
 FILES = sorted(
     path.relative_to(default_folder()).as_posix()
     for path in default_folder().rglob("*.yaml")
-    if path.relative_to(default_folder()).parts[0] not in ELSEWHERE
+    if path.relative_to(default_folder()).parts[0] not in {*ELSEWHERE} - {"tests"}
 )
 
 

@@ -1,0 +1,84 @@
+"""The past that the rulebook's tools judge without a usage file: what the store has of each shard, or aggregates."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from service.app import config_of, intake_of, store_of
+from service.clock import SystemClock
+from service.commands.console import fail
+from service.commands.context import unasked
+from service.core.calendar import day_at, to_date
+from service.core.rules import Rulebook
+from service.core.state import Config
+from service.history.bulk import KnownDays, bootstrap_days
+from service.history.past import Lot
+from service.history.sealed import Sealed, open_sealed
+from service.settings import Settings
+from service.store.store import Store
+
+_ALL = 2**63 - 1
+
+
+@contextlib.contextmanager
+def past_of(settings: Settings, rulebook: Rulebook, aggregates: Path | None) -> Iterator[Store]:
+    """The store whose snapshots hold the past; of aggregates one that ends with the block.
+
+    Raises: FileError, SettingsError, OSError.
+    """
+    if aggregates is None:
+        yield store_of(settings, copies=False)
+        return
+    with tempfile.TemporaryDirectory(prefix="past-") as folder:
+        store = store_of(settings, folder, copies=False)
+        today = day_at(SystemClock().now_us(), settings.time.zone)
+        lot = Lot(config_of(settings, rulebook), rulebook, intake=intake_of(settings, None))
+        bootstrap_days(KnownDays(aggregates, today), store, lot)
+        yield store
+
+
+def partitions_in(settings: Settings, store: Store) -> list[int]:
+    """The shards that the store knows, or the end where there is none."""
+    try:
+        partitions = store.shards()
+    except OSError as error:
+        fail(unasked(settings, error))
+    if not partitions:
+        fail(f"CHURN_SNAPSHOTS__FOLDER is '{settings.snapshots.folder}', where no shard has a snapshot: name a file")
+    return partitions
+
+
+def shards_of(settings: Settings, config: Config, store: Store, partitions: list[int]) -> Iterator[Sealed]:
+    """Each shard's past, one after another. Raises: OSError; ends where a shard cannot be read."""
+    for partition in partitions:
+        shard = shard_of(settings, config, store, partition)
+        if shard is not None:
+            yield shard
+
+
+def shard_of(settings: Settings, config: Config, store: Store, partition: int) -> Sealed | None:
+    """A shard's past as its newest snapshot has it; None where it has closed no day yet."""
+    try:
+        snapshot = store.newest(partition, _ALL)
+    except OSError as error:
+        fail(unasked(settings, error))
+    if snapshot is None:
+        fail(f"shard {partition} has no usable snapshot: see `snapshot verify`")
+    try:
+        return open_sealed(config, snapshot)
+    except ValueError as error:
+        fail(str(error))
+
+
+def last_days(store: Store, partitions: list[int]) -> list[int]:
+    """The last closed day of each shard, as their newest snapshots have it."""
+    newest = (store.newest(partition, _ALL) for partition in partitions)
+    days = (snapshot.manifest["closed_day"] for snapshot in newest if snapshot is not None)
+    return [int(day) for day in days if day is not None]
+
+
+def check_closed(day: int, last: int) -> None:
+    """Ends where a day has not closed yet."""
+    if day > last:
+        fail(f"{to_date(day)} is not closed yet: the snapshots' last closed day is {to_date(last)}")
