@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from service.city.city import City, DayOfEvents
-from service.city.profile import Disorder, load_profile
+from service.city.profile import Disorder, Outage, load_profile
 from service.core.calendar import to_day
 from service.core.rules import Rulebook
 from service.core.signals import catalogue
@@ -92,3 +92,23 @@ def test_the_core_finds_the_segments_that_were_planned() -> None:
     both = city.truth().join(found, on="subscriber_id")
     assert both.height == 1500
     assert both.filter(pl.col("code") != pl.col("segment_right")).is_empty()
+
+
+def test_a_silent_market_is_not_believed_and_its_late_file_mends_the_sums() -> None:
+    profile = load_profile(PROFILES / "city-2013.yaml").in_order()
+    silent = Outage(market="public", first=date(2012, 11, 20), days=2, late_days=3)
+    lived = []
+    for outages in ((), (silent,)):
+        city = City(profile.with_outages(outages), 1500, 2, days=30)
+        state = new_state(Config(zone=profile.zone, windows_days=(14,)))
+        for _, read in decoded(city.days()):
+            step(state, Rulebook(hash="none", rules=()), read.batch)
+        close_through(state, Rulebook(hash="none", rules=()), to_day(date(2012, 11, 30)), "clock")
+        sums = state.windows.frame(len(state.roster)).with_columns(state.roster.strings.alias("id")).sort("id")
+        lived.append((sums, {day: markets for day, markets in state.feed.withheld.items() if markets}))
+    (usual, believed), (mended, doubted) = lived
+    assert believed == {}
+    assert {to_day(silent.first), to_day(silent.first) + 1} <= doubted.keys()
+    assert set(doubted.values()) == {frozenset({"public"})}
+    assert max(doubted) < to_day(date(2012, 11, 24))
+    assert mended.equals(usual)
