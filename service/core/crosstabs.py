@@ -3,7 +3,7 @@
 Cells of shards add up: what all of them counted is exact.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,26 +24,18 @@ _LISTED = {"market": "market", "device": "device_generation"}  # dimensions whos
 _ORDER = (NOT_ELIGIBLE, *SEGMENTS)
 _PLACES = np.array([_ORDER.index(code) if code in _ORDER else 0 for code in range(max(_ORDER) + 1)])
 
+_TOGETHER = 1 << 15  # rows whose columns stay in the processor's cache
+
 Plain = dict[str, Any]
 
 
 def count(state: State, rulebook: Rulebook) -> pl.DataFrame:
     """Cells (columns of CELLS) over all subscribers of a shard, as of its last closed day."""
-    view = View(state, state.rows)
-    segments = _PLACES[state.attributes["segment"][view.rows]]
-    pieces = [_cells(_SEGMENTS, np.zeros(segments.size, np.int64), [""], segments)]
-    for name in _TEXTS:
-        keys = state.attributes[name][view.rows].astype(np.int64) + 1
-        pieces.append(_cells(name, keys, ["", *state.attributes.vocabularies[name].strings], segments))
-    moved = trends(view, rulebook)
-    for dimension in rulebook.dimensions:
-        codes = codes_in(view, dimension)
-        tiers = np.where(codes == UNKNOWN, 0, codes - dimension.code).astype(np.int64)
-        keys = ["", *map(str, codes_of(dimension))]
-        if dimension.name not in _LISTED:
-            pieces.append(_cells(dimension.name, tiers, keys, segments))
-        pieces += _six_digits(keys, tiers, moved, segments)
-    return pl.concat([*pieces, *_bundled(view, rulebook, segments)])
+    counting, held = _Counting(), _held(state, rulebook)
+    rows = state.rows
+    for first in range(0, max(rows.size, 1), _TOGETHER):
+        _count_some(View(state, rows[first : first + _TOGETHER]), rulebook, held, counting)
+    return counting.cells()
 
 
 def add_up(cells: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -83,42 +75,69 @@ def tabulate(cells: pl.DataFrame, rulebook: Rulebook, minor_digits: int) -> Plai
     }
 
 
-def _cells(table: str, keys: np.ndarray, names: Sequence[str], segments: np.ndarray) -> pl.DataFrame:
-    """Cells of a table where row n has the key `names[keys[n]]`."""
-    width = len(_ORDER)
-    counts = np.bincount(keys * width + segments, minlength=len(names) * width)
-    there = np.flatnonzero(counts)
-    told = {
-        "table": pl.repeat(table, there.size, dtype=pl.String, eager=True),
-        "key": pl.Series(names, dtype=pl.String)[(there // width).astype(np.uint32)],
-        "segment": np.array(_ORDER, np.int32)[there % width],
-        "subscribers": counts[there],
-    }
-    return pl.DataFrame(told, schema_overrides=CELLS).select(list(CELLS))
+class _Counting:
+    """Counts by table, of the keys of it and the segments."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, tuple[str, Sequence[str]]] = {}
+        self._counts: dict[str, np.ndarray] = {}
+
+    def add(self, table: str, names: Sequence[str], keys: np.ndarray, segments: np.ndarray, part: str = "") -> None:
+        """Count rows, of which the n-th has the key `names[keys[n]]`; a table may come in parts of other names."""
+        made = np.bincount(keys * len(_ORDER) + segments, minlength=len(names) * len(_ORDER))
+        self._names[f"{table}/{part}"] = table, names
+        self._counts[f"{table}/{part}"] = self._counts.get(f"{table}/{part}", 0) + made
+
+    def cells(self) -> pl.DataFrame:
+        """What was counted, columns of CELLS."""
+        return pl.concat([pl.DataFrame(schema=CELLS), *(self._cells_of(part) for part in self._names)])
+
+    def _cells_of(self, part: str) -> pl.DataFrame:
+        (table, names), counts = self._names[part], self._counts[part]
+        there = np.flatnonzero(counts)
+        told = {
+            "table": pl.repeat(table, there.size, dtype=pl.String, eager=True),
+            "key": pl.Series(names, dtype=pl.String)[(there // len(_ORDER)).astype(np.uint32)],
+            "segment": np.array(_ORDER, np.int32)[there % len(_ORDER)],
+            "subscribers": counts[there],
+        }
+        return pl.DataFrame(told, schema_overrides=CELLS).select(list(CELLS))
 
 
-def _six_digits(
-    tiers: Sequence[str], places: np.ndarray, moved: Mapping[str, np.ndarray], segments: np.ndarray
-) -> Iterator[pl.DataFrame]:
-    """Cells of the codes that a dimension makes with each measure; `places` are those of its tiers, 0 for unknown."""
-    known = (places > 0) & (segments != _ORDER.index(NOT_ELIGIBLE))
-    names = [f"{tier}{{}}{trend}" for tier in tiers for trend in range(10)]
-    for measure, trend in moved.items():
-        keys = places[known] * 10 + trend[known]
-        yield _cells(_CODES, keys, [name.format(MEASURE_CODES[measure]) for name in names], segments[known])
+def _count_some(view: View, rulebook: Rulebook, held: Mapping[str, np.ndarray], counting: _Counting) -> None:
+    attributes = view.state.attributes
+    segments = _PLACES[attributes["segment"][view.rows]]
+    counting.add(_SEGMENTS, [""], np.zeros(segments.size, np.int64), segments)
+    for name in _TEXTS:
+        keys = attributes[name][view.rows].astype(np.int64) + 1
+        counting.add(name, ["", *attributes.vocabularies[name].strings], keys, segments)
+    for name, holds in held.items():
+        mine = segments[holds[view.rows]]
+        counting.add(_BUNDLES, [name], np.zeros(mine.size, np.int64), mine, name)
+    moved, counted = trends(view, rulebook), segments != _ORDER.index(NOT_ELIGIBLE)
+    for dimension in rulebook.dimensions:
+        codes, named = codes_in(view, dimension), [str(code) for code in codes_of(dimension)]
+        tiers = np.where(codes == UNKNOWN, 0, codes - dimension.code).astype(np.int64)
+        if dimension.name not in _LISTED:
+            counting.add(dimension.name, ["", *named], tiers, segments)
+        known = counted & (tiers > 0)
+        for measure, trend in moved.items():
+            names = [f"{tier}{MEASURE_CODES[measure]}{digit}" for tier in ("", *named) for digit in range(10)]
+            keys = tiers[known] * 10 + trend[known]
+            counting.add(_CODES, names, keys, segments[known], f"{dimension.name}/{measure}")
 
 
-def _bundled(view: View, rulebook: Rulebook, segments: np.ndarray) -> Iterator[pl.DataFrame]:
-    """Cells of those who hold bundles of a kind."""
-    day = int(view.state.closed_days(np.zeros(1, np.int32))[0])
-    held = view.state.holdings.held(day)
+def _held(state: State, rulebook: Rulebook) -> dict[str, np.ndarray]:
+    """By name of a kind of bundle whether each row holds one at the end of the last closed day."""
+    day = int(state.closed_days(np.zeros(1, np.int32))[0])
+    bundles = state.holdings.held(day)
     hard = pl.col("hard").fill_null(value=False)
     kinds = {name: pl.col("kind").is_in(among) for name, among in rulebook.bundle_kinds.items()}
+    held = {}
     for name, is_one in {"any": pl.lit(value=True), "hard": hard, "soft": ~hard, **kinds}.items():
-        holds = np.zeros(len(view.state.roster), np.bool_)
-        holds[held.filter(is_one)["row"].to_numpy()] = True
-        mine = segments[holds[view.rows]]
-        yield _cells(_BUNDLES, np.zeros(mine.size, np.int64), [name], mine)
+        held[name] = np.zeros(len(state.roster), np.bool_)
+        held[name][bundles.filter(is_one)["row"].to_numpy()] = True
+    return held
 
 
 def _tiers(

@@ -29,6 +29,7 @@ MEASURE_CODES = {"spend": 10, "voice": 20, "data": 30, "sms": 40}
 _DECIDING = ("spend", "voice", "data")  # the others have trends, and no segments
 _LOST_STATUSES = ("pre_cancelled", "cancelled")
 _FULL_MONTHS = 2
+_TOGETHER = 1 << 15  # rows whose columns stay in the processor's cache
 _CODE = 1000  # a dimension's code stands before three digits
 
 
@@ -53,21 +54,10 @@ def changes(state: State, rulebook: Rulebook, day: int) -> pl.DataFrame:
 
     They are the same whenever they are asked for, until the next day closes.
     """
-    attributes = state.attributes
     rows = state.rows
-    rows = rows[attributes["segment_since"][rows] == day]
-    since = pl.Series(attributes["segment_before_since"][rows])
-    told = {
-        "subscriber_id": state.roster.take(rows),
-        "day": pl.repeat(day, rows.size, dtype=pl.Int32, eager=True),
-        "segment": attributes["segment"][rows],
-        "before": attributes["segment_before"][rows],
-        "before_since": since.set(since == UNKNOWN_DAY, None),
-        "market": attributes.texts("market", rows),
-        "codes": _listed(six_digits(View(state, rows), rulebook)),
-        "changed_us": pl.repeat(day_end_us(day, state.config.zone), rows.size, dtype=pl.Int64, eager=True),
-    }
-    return pl.DataFrame(told).select(pl.col(name).cast(dtype) for name, dtype in SEGMENT_CHANGES.items())
+    rows = rows[state.attributes["segment_since"][rows] == day]
+    pieces = [rows[first : first + _TOGETHER] for first in range(0, rows.size, _TOGETHER)]
+    return pl.concat([pl.DataFrame(schema=SEGMENT_CHANGES), *(_changes(state, rulebook, some, day) for some in pieces)])
 
 
 def trends(view: View, rulebook: Rulebook) -> dict[str, np.ndarray]:
@@ -98,6 +88,22 @@ def tally(state: State) -> pl.DataFrame:
     codes = pl.Series("segment", state.attributes["segment"][rows].astype(np.int32))
     frame = pl.DataFrame([codes, state.attributes.texts("market", rows)])
     return frame.group_by("segment", "market").len("subscribers").sort("segment", "market")
+
+
+def _changes(state: State, rulebook: Rulebook, rows: np.ndarray, day: int) -> pl.DataFrame:
+    attributes = state.attributes
+    since = pl.Series(attributes["segment_before_since"][rows])
+    told = {
+        "subscriber_id": state.roster.take(rows),
+        "day": pl.repeat(day, rows.size, dtype=pl.Int32, eager=True),
+        "segment": attributes["segment"][rows],
+        "before": attributes["segment_before"][rows],
+        "before_since": since.set(since == UNKNOWN_DAY, None),
+        "market": attributes.texts("market", rows),
+        "codes": _listed(six_digits(View(state, rows), rulebook)),
+        "changed_us": pl.repeat(day_end_us(day, state.config.zone), rows.size, dtype=pl.Int64, eager=True),
+    }
+    return pl.DataFrame(told).select(pl.col(name).cast(dtype) for name, dtype in SEGMENT_CHANGES.items())
 
 
 def _segments(view: View, rulebook: Rulebook, day: int) -> np.ndarray:
