@@ -68,12 +68,14 @@ MIXED = book(
     dimensions=(Dimension("spend", 200, (0, 20_000)), Dimension("market", 600, values=("campus",))),
 )
 
-# Rules that take the place of MIXED: one changed, one new, an event rule that minds less, two gone.
+# Takes the place of MIXED: a rule changed, one new, an event rule that minds less, two gone, other bands.
 OTHER = replace(
     book(
         replace(MIXED.rules[0], version=2, when=pl.col("spend_7d") < 2000),
         rule("active", pl.col("spend_7d") > 100),
         rule("cheaper", pl.col("event.fee_minor") < pl.col("fee") - 1, on=("subscriber.profile",), keep_for_days=2),
+        bands=(SegmentBands("data", 1, 0.1, 0.2, 100), SegmentBands("spend", 1, 0.3, 0.6, 10)),
+        dimensions=MIXED.dimensions,
     ),
     hash="other",
 )
