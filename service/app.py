@@ -110,6 +110,8 @@ def config_of(settings: Settings, rulebook: Rulebook) -> Config:
         keep_days=time.keep_days,
         lost_days=time.lost_days,
         minor_digits=settings.money.minor_digits,
+        partitions=settings.topics.partitions,
+        feed_gate=settings.rules.feed_gate,
     )
 
 

@@ -76,7 +76,8 @@ def live_through(events: pl.DataFrame, lot: Lot, day: int, watch: Watch = iter) 
     dated = events.filter(pl.col("occurred_us").is_not_null())
     days = local_days(dated["occurred_us"].to_numpy(), zone)
     by_then = pl.concat([dated.filter(pl.Series(days <= day)), events.filter(pl.col("occurred_us").is_null())])
-    past = live(by_then, lot, watch)
+    # A file is all there is: no feed that could be doubted, no other shard to share what may be said a day with.
+    past = live(by_then, replace(lot, config=replace(lot.config, feed_gate=False, partitions=1)), watch)
     if past.state.closed_day is None:
         begins = f"the first is of {to_date(int(days.min()))}" if days.size else "there are none at all"
         raise FileError(f"there are no events on or before {to_date(day)}; {begins}")
