@@ -14,8 +14,8 @@ import polars as pl
 
 PATH = "/internal/v1/ask"
 SUBSCRIBER, HOLDER, WARNINGS, WARNING = "subscriber", "holder", "warnings", "warning"
-OPEN_COUNTS, ROLL, APPLIED = "open_counts", "roll", "applied"
-ABOUT = frozenset((SUBSCRIBER, HOLDER, WARNINGS, WARNING, OPEN_COUNTS, ROLL, APPLIED))
+OPEN_COUNTS, ROLL, APPLIED, MUTES = "open_counts", "roll", "applied", "mutes"
+ABOUT = frozenset((SUBSCRIBER, HOLDER, WARNINGS, WARNING, OPEN_COUNTS, ROLL, APPLIED, MUTES))
 
 
 class _Head(msgspec.Struct):
