@@ -111,6 +111,8 @@ def config_of(settings: Settings, rulebook: Rulebook) -> Config:
         lost_days=time.lost_days,
         minor_digits=settings.money.minor_digits,
         own_network=_own_network(rulebook),
+        partitions=settings.topics.partitions,
+        feed_gate=settings.rules.feed_gate,
     )
 
 

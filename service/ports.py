@@ -3,18 +3,22 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import polars as pl
 
 from service.core.frames import Piece, StoredPiece
 from service.core.rules import Rulebook
+from service.core.turn import Mute
 from service.wire.records import Message, Record, Records
 
 __all__ = [
     "Aborted",
+    "Acknowledge",
+    "Act",
     "Alert",
     "AlertTail",
+    "Behind",
     "Desk",
     "Ends",
     "Fenced",
@@ -22,6 +26,7 @@ __all__ = [
     "Log",
     "Lost",
     "Message",
+    "MutePage",
     "NotReady",
     "Piece",
     "Publisher",
@@ -29,9 +34,11 @@ __all__ = [
     "Records",
     "Refused",
     "RefusedRulebook",
+    "Resolve",
     "SegmentPage",
     "Snapshot",
     "SnapshotStore",
+    "Snooze",
     "StoredPiece",
     "Truncated",
     "Unknown",
@@ -192,7 +199,8 @@ class WarningQuery:
     market: str | None = None
     area: str | None = None
     manager: str | None = None
-    state: str | None = None  # raised | acknowledged | resolved; None: the open ones
+    state: str | None = None  # raised | acknowledged | snoozed | recovering | resolved; None: the open ones
+    suppressed: bool | None = None  # only those that are withheld, or only those that are published
     since_us: int | None = None
     before: tuple[int, str] | None = None  # the last row of the page before
     limit: int = 100
@@ -217,6 +225,52 @@ class SegmentPage:
     closed_days: Mapping[int, int | None]  # partition -> the last closed day, since 1970
 
 
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Somebody takes a warning over."""
+
+    by: str
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snooze:
+    """Somebody puts a warning off until the close of a day."""
+
+    by: str
+    until: date
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Somebody says how a warning ended."""
+
+    by: str
+    outcome: Literal["retained", "false_positive"]
+    note: str | None = None
+
+
+Act = Acknowledge | Snooze | Resolve
+
+
+class Behind(Exception):  # noqa: N818 - an honest answer, not a fault
+    """What was to last until a day would have no effect: `closed` is closed already."""
+
+    def __init__(self, closed: date) -> None:
+        super().__init__(f"{closed} is closed already")
+        self.closed = closed
+
+
+@dataclass(frozen=True, slots=True)
+class MutePage:
+    """The mutes in force over all shards. `lacking`: by mute id, partitions that answered and do not have it."""
+
+    mutes: tuple[Mute, ...]
+    lacking: Mapping[str, tuple[int, ...]]
+    missing: tuple[int, ...]
+
+
 class Desk(Protocol):
     """What the HTTP side may ask. Every method is safe to call from another thread than the worker's."""
 
@@ -233,7 +287,7 @@ class Desk(Protocol):
         """One page of the warnings that meet the query, over all shards."""
 
     def open_counts(self) -> tuple[pl.DataFrame, tuple[int, ...]]:
-        """(open warnings by rule and severity: columns rule, severity, open; missing partitions)."""
+        """(published open warnings by rule and severity: columns rule, severity, open; missing partitions)."""
 
     def segments(self) -> SegmentPage:
         """Subscribers counted by segment and what tells segments apart, over all shards."""
@@ -244,8 +298,23 @@ class Desk(Protocol):
     def roll(self, roll_id: str, limit: int) -> tuple[pl.DataFrame, tuple[int, ...]] | None:
         """(subscriber_id and the roll's numbers, missing partitions), or None for an unknown roll."""
 
-    async def acknowledge(self, episode_id: str, by: str, note: str | None, wait_s: float) -> bool:
-        """Write the acknowledgement to churn.feedback; True when its shard has applied it within `wait_s`."""
+    async def act(self, episode_id: str, act: Act, wait_s: float) -> bool:
+        """Write what somebody does with a warning to churn.feedback; True when its shard has applied it in time.
+
+        Raises: NotReady, KeyError, Lost; Behind where it is put off to a day that is closed.
+        """
+
+    def mutes(self) -> MutePage:
+        """The mutes in force."""
+
+    async def mute(self, mute: Mute, wait_s: float) -> bool:
+        """Tell every shard of a mute (`since` is not told: it begins now); True when all have applied it in time.
+
+        Raises: Lost, Behind. Where it was told some of them only, to say it again does no harm.
+        """
+
+    async def unmute(self, mute_id: str, by: str, wait_s: float) -> bool:
+        """Tell every shard that a mute ends now; True when all have applied it in time. Raises: Lost."""
 
     def in_force(self) -> InForce:
         """The rulebook that judges now."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.core.turn import Counts
+from service.core.turn import Counts, DayRecord, Mute
 from service.metrics import CONTENT_TYPE, Metric, Metrics, describe
 from service.shard.world import Observer
 from service.wire.rejects import Fault
@@ -165,6 +165,37 @@ def test_resolved_and_standing_episodes_are_not_open_warnings(metrics: Metrics) 
     ]
     metrics.shard_measured(0, state_with([*episodes, open_episode(2, "notice", 10, state="acknowledged")]))
     assert value(metrics, "churn_open_warnings", rule="drop_data", kind="risk", severity="notice") == 1
+
+
+def test_what_is_withheld_and_what_is_pending_is_counted_apart(metrics: Metrics) -> None:
+    episodes = [
+        open_episode(0, "notice", 10, suppressed_by="rule:silence"),
+        open_episode(1, "notice", 10, suppressed_by="rule:outgoing"),
+        open_episode(2, "notice", 10, suppressed_by="cap", state="resolved"),
+        open_episode(3, "notice", 10, state="pending"),
+    ]
+    metrics.shard_measured(0, state_with(episodes))
+    assert value(metrics, "churn_suppressed_warnings", reason="rule") == 2
+    assert value(metrics, "churn_suppressed_warnings", reason="cap") == 0
+    assert value(metrics, "churn_pending_warnings", rule="drop_data") == 1
+
+
+def test_a_doubted_feed_a_held_close_and_mutes_are_said_and_taken_back(metrics: Metrics) -> None:
+    state = state_with([open_episode(0, "notice", 1)])
+    state.feed.withheld = {99: frozenset({"rural"}), 100: frozenset({"campus", "*", ""})}
+    state.last_close = DayRecord(100, 0, "clock", "r", 1, 1, held=True)
+    state.mutes = {
+        name: Mute(name, {"rule": "drop_data"}, since, until, "m-07", "why")
+        for name, since, until in (("now", 100, 101), ("over", 90, 100), ("ended", 101, 100))
+    }
+    metrics.shard_measured(0, state)
+    markets = {labels["market"]: count for labels, count in samples(metrics, "churn_feed_withheld")}
+    assert markets == {"(all)": 1, "(none)": 1, "campus": 1}
+    assert value(metrics, "churn_close_held", partition="0") == 1
+    assert value(metrics, "churn_mutes", partition="0") == 1
+    metrics.shard_measured(0, state_with([open_episode(0, "notice", 1)]))
+    assert total(metrics, "churn_feed_withheld") == 0
+    assert value(metrics, "churn_close_held", partition="0") == 0
 
 
 def test_money_at_risk_counts_a_subscriber_once_under_the_gravest_warning(metrics: Metrics) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from service.app import config_of
+from service.core.rules import Rulebook
 from service.settings import Settings, SettingsError, entries, load
 
 
@@ -210,3 +212,9 @@ def test_a_secret_is_taken_without_its_line_break_and_an_empty_one_is_none() -> 
         [line] = refusal({"CHURN_HTTP__PEER_TOKEN": bad})
         assert "must be at least 16 characters of plain ASCII" in line
         assert bad not in line
+
+
+def test_what_the_core_needs_to_know_is_what_the_settings_say() -> None:
+    config = config_of(load({"CHURN_TOPICS__PARTITIONS": "7", "CHURN_RULES__FEED_GATE": "false"}), Rulebook("none", ()))
+    assert (config.partitions, config.feed_gate) == (7, False)
+    assert config_of(Settings(), Rulebook("none", ())).feed_gate

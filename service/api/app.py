@@ -12,6 +12,7 @@ from service.api.admission import Admission
 from service.api.feed import Feed, Limits
 from service.api.headers import SafeHeaders
 from service.api.health import Health
+from service.api.mutes import Mutes
 from service.api.page import page_routes
 from service.api.peers import PeerQuestions
 from service.api.problems import Guard, install_problems
@@ -22,14 +23,16 @@ from service.api.subscribers import Subscribers
 from service.api.traffic import Traffic
 from service.api.views import Presenter
 from service.api.warnings import Warnings
+from service.api.writing import Writing
 from service.clock import Clock, SystemClock
 from service.metrics import Metrics
 from service.ports import AlertTail, Desk
 
 _DESCRIPTION = """
-Looks subscribers up for the front office, lists and streams warnings of those about to leave, and takes
-acknowledgements. Every answer names the moment it speaks of; what could not be asked is named, never left out in
-silence. Errors are problem details (RFC 9457). Money is in minor units, instants are RFC 3339 in UTC.
+Looks subscribers up for the front office, lists and streams warnings of those about to leave, and takes what people
+do with them: take over, put off, settle, mute. Every answer names the moment it speaks of; what could not be asked is
+named, never left out in silence. Errors are problem details (RFC 9457). Money is in minor units, instants are RFC 3339
+in UTC.
 """
 
 
@@ -39,7 +42,7 @@ class Options:
 
     most_streams: int = 200
     stream_wait_s: float = 2.0  # for the broker, before a stream is refused
-    acknowledge_wait_s: float = 2.0  # for the shard, before an acknowledgement is answered by 202
+    acknowledge_wait_s: float = 2.0  # for the shards, before what was written is answered by 202
     currency: str = "CNY"  # ISO 4217
     minor_digits: int = 2
     zone: str = "UTC"  # in which the page shows instants
@@ -54,6 +57,7 @@ def build_app(desk: Desk, tail: AlertTail, metrics: Metrics, options: Options | 
     presenter = Presenter(lambda: desk.in_force().rulebook)
     feed = Feed(tail, presenter.alert, options.clock, options.limits)
     admission = Admission(feed, metrics, options.most_streams, options.stream_wait_s)
+    writing = Writing(desk, options.acknowledge_wait_s)
     app = FastAPI(
         title="churn-warning",
         description=_DESCRIPTION,
@@ -67,7 +71,8 @@ def build_app(desk: Desk, tail: AlertTail, metrics: Metrics, options: Options | 
     for routes in (
         Subscribers(desk, presenter).routes(),
         Stream(desk, presenter, feed, admission).routes(),
-        Warnings(desk, presenter, options.acknowledge_wait_s).routes(),
+        Warnings(desk, presenter, writing).routes(),
+        Mutes(desk, presenter, writing).routes(),
         Rules(desk).routes(),
         Segments(desk, options.minor_digits).routes(),
         Health(desk, metrics).routes(),

@@ -13,6 +13,7 @@ WARNING: Mapping[str, Any] = {
     "state": "raised",
     "outcome": None,
     "suppressed_by": None,
+    "suppressed_why": {},
     "recovering_on": None,
     "snoozed_until": None,
     "raised_on": "2025-03-31",
@@ -102,6 +103,16 @@ RECORD: Mapping[str, Any] = {
     "vip_level": None,
     "birthday": "2003-04-05",
     "segment": {"now": 42, "before": 1, "since": "2025-03-24", "codes": [304204, 603204]},
+    "withheld": None,
+    "mutes": [
+        {
+            "id": "9a0364b9e99bb480",
+            "matchers": {"market": "campus", "rule": "drop-data"},
+            "until": "2025-04-06",
+            "by": "m-07",
+            "note": "The data feed of the campus cells is being moved.",
+        }
+    ],
     "windows": {"voice": {"30": {"sum": 41, "baseline": 180.5, "drop": 0.773}}},
     "days_silent": 2,
     "last_recharge": {"on": "2025-03-02", "amount_minor": 5000},
@@ -111,7 +122,7 @@ RECORD: Mapping[str, Any] = {
     "device": {"generation": "5G", "dual_sim": True},
     "contacts": [{"channel": "call", "on": "2025-02-10", "outcome": "refused", "warning_id": None}],
     "offers": [{"campaign": "3-1-0-3", "name": {"en": "A gift of minutes", "zh": "赠送通话分钟"}}],
-    "warnings": {"open": [WARNING], "past": []},
+    "warnings": {"open": [WARNING], "withheld": [], "past": []},
     "daily": [
         {
             "date": "2025-03-31",

@@ -36,7 +36,7 @@ class News:
 
     partition: int
     offset: int
-    transition: str  # raised | acknowledged | resolved
+    transition: str  # as core.turn.TRANSITIONS has it
     warning: SubscriberWarning
     json: str
     taken_s: float = 0.0  # when the feed took it
@@ -48,6 +48,7 @@ class Listener:
 
     floor: Mapping[int, int]
     recent: tuple[News, ...] = ()  # of just before the floor: may or may not be shown by the desk yet
+    kept: tuple[News, ...] = ()  # all that the feed still has of before the floor
     limit: int = 5_000
     is_ended: bool = False
     _queue: deque[News] = field(default_factory=deque)
@@ -140,13 +141,13 @@ class Feed:
             for news in self._kept
             if now - news.taken_s <= self._limits.recent_s and news.offset >= self._live[news.partition]
         )
-        return self._add(Listener(floor, recent, self._limits.queued))
+        return self._add(Listener(floor, recent, tuple(self._kept), self._limits.queued))
 
     def rejoin(self, positions: Mapping[int, int]) -> Listener | None:
         """A listener that first gets what it missed, or None where that is no longer kept. Raises: FeedEnded."""
         if any(positions.get(partition, 0) < base for partition, base in self._base.items()):
             return None
-        listener = Listener(dict(positions), (), max(self._limits.queued, len(self._kept) + self._limits.queued))
+        listener = Listener(dict(positions), limit=max(self._limits.queued, len(self._kept) + self._limits.queued))
         for news in self._kept:
             listener.offer(news)
         return self._add(listener)

@@ -5,13 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
+from service.api.actions import know_names
 from service.api.cursors import decode_place
 from service.api.models import Severity, SubscriberWarning, WarningState
 from service.api.views import microseconds
 from service.ports import WarningQuery
-from service.rulebook.problems import suggest
 
 _EXACT = ("rule", "severity", "market", "area", "manager")
 _EARLIEST_US, _LATEST_US = -(2**62), 2**62
@@ -32,15 +31,12 @@ class WarningFilter(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _know_the_names(cls, told: Mapping[str, Any]) -> Mapping[str, Any]:
-        for name in told:
-            if name not in cls.model_fields:
-                known = suggest(name, cls.model_fields) or f"; known are {', '.join(cls.model_fields)}"
-                raise PydanticCustomError("unknown", "{name} is unknown{known}", {"name": name, "known": known})
-        return told
+        return know_names(told, cls.model_fields)
 
     def query(self, limit: int) -> WarningQuery:
-        """The open warnings that pass, as the desk wants to be asked."""
-        return WarningQuery(**{name: getattr(self, name) for name in _EXACT}, since_us=_us(self.since), limit=limit)
+        """The open warnings that pass, as the desk wants to be asked: published ones."""
+        exact = {name: getattr(self, name) for name in _EXACT}
+        return WarningQuery(**exact, suppressed=False, since_us=_us(self.since), limit=limit)
 
     def passes(self, warning: SubscriberWarning) -> bool:
         """True for a warning that the desk would find."""
@@ -60,6 +56,9 @@ class ListFilter(WarningFilter):
     """Of a page of the list."""
 
     state: WarningState | None = Field(default=None, description="Absent: all open ones")
+    suppressed: bool = Field(
+        default=False, description="Instead of published ones those that are withheld; `suppressed_why` says why"
+    )
     limit: int = Field(default=100, ge=1, le=1000)
     cursor: str | None = Field(default=None, description="`next` of the page before")
 
@@ -68,6 +67,7 @@ class ListFilter(WarningFilter):
         return WarningQuery(
             **{name: getattr(self, name) for name in _EXACT},
             state=self.state,
+            suppressed=self.suppressed,
             since_us=_us(self.since),
             before=None if self.cursor is None else decode_place(self.cursor),
             limit=self.limit,

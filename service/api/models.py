@@ -53,6 +53,7 @@ class SubscriberWarning(Answer):
         description="Why it is kept, but not published: experimental, standing, mute:<id>, rule:<id>, holiday:<name>, "
         "breaker, cap; null where it is"
     )
+    suppressed_why: Text = Field(description="The same in words, by language; empty where it is published")
     raised_on: date
     raised_at: datetime
     changed_at: datetime
@@ -86,26 +87,6 @@ class WarningList(Answer):
     complete: bool = Field(description="False where a partition could not answer")
     missing_partitions: tuple[int, ...]
     as_of: Mapping[int, int] = Field(description="Offset each partition had come to, by partition")
-
-
-class Acknowledgement(BaseModel):
-    """Who takes a warning over, and what they want to say about it."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"by": "m-07", "note": "Calling this afternoon."}}
-    )
-
-    by: str = Field(min_length=1, max_length=200, pattern=r"\S")
-    note: str | None = Field(default=None, max_length=2000)
-
-
-class Acknowledged(Answer):
-    """`applied` is false while the shard has not yet taken the acknowledgement over."""
-
-    id: str
-    applied: bool
-    state: Literal["raised", "acknowledged"]
-    acknowledged_by: str | None = Field(description="Who holds it; null while it is not applied")
 
 
 class RecordAsOf(Answer):
@@ -227,10 +208,21 @@ class Contact(Answer):
     warning_id: str | None
 
 
+class MuteView(Answer):
+    """A mute: warnings that are all that `matchers` says are withheld to the end of a day."""
+
+    id: str
+    matchers: Mapping[str, str]
+    until: date = Field(description="The last local day of the mute")
+    by: str
+    note: str
+
+
 class SubscriberWarnings(Answer):
-    """The subscriber's open and past warnings, newest first."""
+    """The subscriber's open and past warnings, newest first; those that nobody was told of stand apart."""
 
     open: tuple[SubscriberWarning, ...]
+    withheld: tuple[SubscriberWarning, ...] = Field(description="Open and not published; `suppressed_why` says why")
     past: tuple[SubscriberWarning, ...]
 
 
@@ -290,6 +282,10 @@ class SubscriberRecord(Answer):
     vip_level: str | None
     birthday: date | None
     segment: Segment | None
+    withheld: Literal["feed"] | None = Field(
+        description="feed: the feed of their market fell silent, so drops and silence were not judged at the last close"
+    )
+    mutes: tuple[MuteView, ...] = Field(description="Mutes in force that may withhold warnings of this subscriber")
     windows: Mapping[str, Mapping[str, Window]] | None = Field(description="By measure, then by days of the window")
     days_silent: int | None
     last_recharge: LastRecharge | None

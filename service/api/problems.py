@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.models import Problem
-from service.ports import Lost, NotReady
+from service.ports import Behind, Lost, NotReady
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
@@ -99,6 +99,11 @@ def install_problems(app: FastAPI) -> None:
             headers={"Retry-After": str(RETRY_AFTER_S)},
         )
 
+    async def behind(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, Behind)  # noqa: S101 - registered for this type alone
+        sentence = f"The request cannot be read: until: must be after {error.closed}, the last closed day."
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, sentence)
+
     async def refused(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
         status = HTTPStatus(error.status_code)
@@ -110,6 +115,7 @@ def install_problems(app: FastAPI) -> None:
 
     app.add_exception_handler(ProblemError, told)
     app.add_exception_handler(NotReady, not_ready)
+    app.add_exception_handler(Behind, behind)
     app.add_exception_handler(Lost, lost)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, invalid)

@@ -16,17 +16,18 @@ from service.api.feed import Feed, FeedEnded, News
 from service.api.filters import StreamFilter
 from service.api.models import SubscriberWarning
 from service.api.problems import problems
+from service.api.told import Told
 from service.api.views import Presenter
 from service.ports import Desk, NotReady, Truncated, WarningPage
 
 _RECONNECT_MS = 1000
 _SKIPPED = 1000  # news a client did not want, after which it is told its position all the same
-_RANKS = {"raised": 0, "acknowledged": 1, "resolved": 2}
 _DESCRIPTION = """
-Events: `open`, one per open warning, newest first; `live`, when these are told, with `complete`,
-`missing_partitions` and `as_of`; then `raised`, `acknowledged` and `resolved` as they happen. The data of all but
-`live` is a warning. An `id` is a position: sent back as `Last-Event-ID` the stream goes on right after it, and tells
-no `open` events.
+Events: `open`, one per open published warning, newest first; `live`, when these are told, with `complete`,
+`missing_partitions` and `as_of`; then `raised`, `escalated`, `acknowledged`, `snoozed`, `woken`, `recovering`,
+`reopened` and `resolved` as they happen. The data of all but `live` is the whole warning as it is then: the last one
+told of an id counts. One that was resolved may be reopened. An `id` is a position: sent back as `Last-Event-ID` the
+stream goes on right after it, and tells no `open` events.
 """
 
 
@@ -92,7 +93,7 @@ class Stream:
         listener = self._feed.join()
         try:
             page, shown = await run_in_threadpool(self._open, wanted)
-            told = {warning.id: warning for warning in shown}
+            told = Told(shown, listener.kept)
             for warning in shown:
                 yield ServerSentEvent(event="open", raw_data=warning.model_dump_json())
             yield ServerSentEvent(event="live", raw_data=_live(page), id=encode_positions(listener.floor))
@@ -109,7 +110,7 @@ class Stream:
         listener = self._feed.rejoin(positions)
         news = self._feed.missed(positions) if listener is None else listener.news()
         try:
-            async with aclosing(_tell(news, positions, wanted, {})) as events:
+            async with aclosing(_tell(news, positions, wanted, Told((), ()))) as events:
                 async for event in events:
                     yield event
         finally:
@@ -121,49 +122,50 @@ class Stream:
         rows = page.warnings.head(wanted.open).iter_rows(named=True)
         return page, [self._presenter.warning(row) for row in rows]
 
-    def _unshown(self, recent: Sequence[News], told: dict[str, SubscriberWarning]) -> list[News]:
+    def _unshown(self, recent: Sequence[News], told: Told) -> list[News]:
         """Of what was committed just before the listener joined, what the desk did not show when it was asked."""
         unshown = []
         for news in recent:
-            if news.warning.id in told:
-                if _is_after(news.warning, told[news.warning.id]):
-                    unshown.append(news)
-            elif news.transition == "raised" and not self._is_shown(news.warning.id):
+            if told.lacks(news) and (told.knows(news) or not self._is_shown(news)):
+                told.pass_by(news)
                 unshown.append(news)
         return unshown
 
-    def _is_shown(self, warning_id: str) -> bool:
+    def _is_shown(self, news: News) -> bool:
+        """Whether the desk has what a warning that it did not list has come to, or what came after."""
+        if news.warning.state == "resolved":
+            return True
         try:
-            return self._desk.warning(warning_id) is not None
+            row = self._desk.warning(news.warning.id)
         except NotReady:
             return False
+        if row is None:
+            return False
+        is_listed = row["state"] != "resolved" and row["suppressed_by"] is None
+        return is_listed or self._presenter.warning(row).changed_at >= news.warning.changed_at
 
 
 async def _tell(
     news: AsyncGenerator[News],
     positions: dict[int, int],
     wanted: StreamFilter,
-    told: dict[str, SubscriberWarning],
+    told: Told,
 ) -> AsyncGenerator[ServerSentEvent]:
     """News as events, each with the position after it; nothing that the open list told already."""
     skipped = 0
     async with aclosing(news):
         async for item in news:
             positions[item.partition] = item.offset + 1
-            before = told.get(item.warning.id)
-            if wanted.passes(item.warning) and (before is None or _is_after(item.warning, before)):
+            lacks = told.lacks(item)
+            if lacks:
+                told.pass_by(item)
+            if lacks and wanted.passes(item.warning):
                 yield ServerSentEvent(event=item.transition, raw_data=item.json, id=encode_positions(positions))
                 skipped = 0
                 continue
             skipped += 1
             if skipped % _SKIPPED == 0:
                 yield ServerSentEvent(id=encode_positions(positions))
-
-
-def _is_after(news: SubscriberWarning, told: SubscriberWarning) -> bool:
-    """True where news says more than was told: an episode is raised, acknowledged, resolved in this order."""
-    said, known = _RANKS[news.state], _RANKS[told.state]
-    return said > known or (said == known and news.changed_at > told.changed_at)
 
 
 def _live(page: WarningPage) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -10,10 +10,14 @@ import orjson
 
 from service.api.models import OfferView, Order, SubscriberWarning
 from service.api.problems import ProblemError
+from service.api.suppressions import in_words
+from service.core.calendar import to_day
 from service.core.rules import Offer, Rule, Rulebook
+from service.core.turn import Mute
 from service.ports import Alert
 from service.rulebook.problems import suggest
 
+NO_MUTES: Mapping[str, Mute] = {}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AS_THEY_ARE = (
     "subscriber_id", "rule", "rule_version", "kind", "severity", "state", "outcome", "suppressed_by", "raised_on",
@@ -47,14 +51,18 @@ class Presenter:
                 HTTPStatus.UNPROCESSABLE_ENTITY, f"The request cannot be read: rule: no rule has this name{near}"
             )
 
-    def warning(self, row: Mapping[str, Any]) -> SubscriberWarning:
-        """A line with the columns of core.turn.TRANSITIONS; its JSON columns may be text or values."""
+    def warning(self, row: Mapping[str, Any], mutes: Mapping[str, Mute] = NO_MUTES) -> SubscriberWarning:
+        """A line with the columns of core.turn.TRANSITIONS; its JSON columns may be text or values.
+
+        `mutes`: those that are known, by id, to say who withholds it.
+        """
         rule = self._rules.get(row["rule"])
         shown = {name: row.get(name) for name in _AS_THEY_ARE}
         return SubscriberWarning.model_validate(
             shown
             | {
                 "id": row["episode_id"],
+                "suppressed_why": in_words(row.get("suppressed_by"), mutes),
                 "raised_at": instant(row["raised_us"]),
                 "changed_at": instant(row.get("changed_us") or row["raised_us"]),
                 "acknowledged_at": instant(row.get("acknowledged_us")),
@@ -88,8 +96,14 @@ class Presenter:
         as_of = {"partition": None, **record["as_of"]}
         if "watermark_us" in as_of:
             as_of["watermark"] = instant(as_of.pop("watermark_us"))
+        mutes = {
+            one["id"]: Mute(
+                one["id"], one["matchers"], 0, to_day(date.fromisoformat(one["until"])), one["by"], one["note"]
+            )
+            for one in record["mutes"]
+        }
         warnings = {
-            state: [self.warning(row).model_dump(mode="json") for row in rows]
+            state: [self.warning(row, mutes).model_dump(mode="json") for row in rows]
             for state, rows in record["warnings"].items()
         }
         return orjson.dumps({**record, "as_of": as_of, "warnings": warnings}, option=orjson.OPT_UTC_Z)

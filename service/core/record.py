@@ -1,7 +1,7 @@
 """What the front office sees of one subscriber, as plain values; null where no feed has told."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from service.core.rules import Rulebook
 from service.core.segments import six_digits
 from service.core.signals import View
 from service.core.state import State
+from service.core.turn import Mute
 from service.core.windows import BEFORE
 
 DAILY_DAYS = 90
@@ -38,10 +39,13 @@ _DAILY = {
 _NOTHING = dict.fromkeys(_DAILY, 0)
 
 
-def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.DataFrame) -> dict[str, Any] | None:
+def describe(
+    state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.DataFrame, mutes: Iterable[Mute] = ()
+) -> dict[str, Any] | None:
     """The record of a subscriber as of the state's cursor, or None where nobody of that id is known.
 
-    `episodes` are those that may be shown: committed ones, columns of TRANSITIONS but `transition`, and `row`.
+    `episodes` are those that may be shown: committed ones, columns of TRANSITIONS but `transition`, and `row`; so are
+    `mutes`.
     """
     row = state.roster.number(subscriber_id)
     if row < 0:
@@ -49,7 +53,7 @@ def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.
     mine = _warnings(episodes, row) if state.episodes.has_any(row) else []
     standing = [line for line in mine if line["state"] in OPEN]
     tables = {name: table.of_row(row) for name, table in state.holdings.tables.items()}
-    today = _last_day(state)
+    today = last_day(state)
     used = dict(state.panes.of_row(row, today - DAILY_DAYS + 1, today))
     return {
         "subscriber_id": subscriber_id,
@@ -59,13 +63,16 @@ def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.
         **_ties(tables, today),
         "month_to_date": _month_to_date(used, tables, today),
         "segment": _segment(state, rulebook, row),
+        "withheld": "feed" if _is_doubted(state, row) else None,
+        "mutes": [_mute(mute) for mute in in_force(mutes, today) if _concerns(mute, state, row)],
         "windows": _windows(state, row),
         "days_silent": _silent(state, row),
         "contacts": _contacts(state, subscriber_id),
         "offers": _offers(standing, rulebook),
         "warnings": {
-            "open": [plain(line) for line in standing],
-            "past": [plain(line) for line in mine if line["state"] == "resolved"],
+            "open": [plain(line) for line in standing if line["suppressed_by"] is None],
+            "withheld": [plain(line) for line in standing if line["suppressed_by"] is not None],
+            "past": [plain(line) for line in mine if line["state"] == "resolved" and line["suppressed_by"] is None],
         },
         "daily": _daily(used, today),
         "holidays": _holidays(rulebook, today, _text(state, "market", row)),
@@ -74,7 +81,7 @@ def describe(state: State, rulebook: Rulebook, subscriber_id: str, episodes: pl.
 
 def is_at_hand(state: State) -> bool:
     """Whether `describe` reads nothing that lies outside of memory."""
-    today = _last_day(state)
+    today = last_day(state)
     return state.panes.are_at_hand(today - DAILY_DAYS + 1, today)
 
 
@@ -84,7 +91,7 @@ def plain(episode: Mapping[str, Any]) -> dict[str, Any]:
     return line | {name: json.loads(line[name] or "{}") for name in ("numbers", "consent", "orders", "why")}
 
 
-def _last_day(state: State) -> int:
+def last_day(state: State) -> int:
     """The day that the watermark lies in: today, as far as the log tells."""
     if state.watermark.us is None:
         return state.closed_day or 0
@@ -275,13 +282,37 @@ def _warnings(episodes: pl.DataFrame, row: int) -> list[dict[str, Any]]:
 
 
 def _offers(standing: Sequence[Mapping[str, Any]], rulebook: Rulebook) -> list[dict[str, Any]]:
-    """At most two, of open warnings, the newest first; none while a restricted warning is open."""
+    """At most two, of published warnings, the newest first; none while a restricted one is open, told or not."""
     if any(line["kind"] == "restricted" for line in standing):
         return []
     rules = {rule.id: rule for rule in rulebook.rules}
-    offers = [rules[line["rule"]].offer for line in standing if line["rule"] in rules]
+    published = [line["rule"] for line in standing if line["suppressed_by"] is None]
+    offers = [rules[rule].offer for rule in published if rule in rules]
     distinct = {offer.campaign: offer for offer in offers if offer is not None}
     return [{"campaign": o.campaign, "name": dict(o.name)} for o in list(distinct.values())[:_MOST_OFFERS]]
+
+
+def in_force(mutes: Iterable[Mute], today: int) -> list[Mute]:
+    """Those that are not over, the first to end before the others."""
+    return sorted(
+        (mute for mute in mutes if mute.until >= max(mute.since, today)), key=lambda mute: (mute.until, mute.id)
+    )
+
+
+def _concerns(mute: Mute, state: State, row: int) -> bool:
+    """Whether a mute may withhold warnings of a subscriber; which of them, what else it names decides."""
+    told = {name: _text(state, name, row) for name in ("market", "area", "manager")}
+    told["subscriber_id"] = state.roster.text(row)
+    return all(told[name] == wanted for name, wanted in mute.matchers.items() if name in told)
+
+
+def _mute(mute: Mute) -> dict[str, Any]:
+    return {"id": mute.id, "matchers": dict(mute.matchers), "until": _iso(mute.until), "by": mute.by, "note": mute.why}
+
+
+def _is_doubted(state: State, row: int) -> bool:
+    """Whether the subscriber's feed was not believed at the last close."""
+    return bool(state.feed.withholds(state.closed_day or 0, state.attributes, np.array([row]))[0])
 
 
 def _daily(used: _Used, today: int) -> list[dict[str, Any]]:

@@ -96,6 +96,8 @@ def live_through(
     dated = events.filter(pl.col("occurred_us").is_not_null())
     days = local_days(dated["occurred_us"].to_numpy(), zone)
     by_then = pl.concat([dated.filter(pl.Series(days <= day)), events.filter(pl.col("occurred_us").is_null())])
+    # A file is all there is: no feed that could be doubted, no other shard to share what may be said a day with.
+    lot = replace(lot, config=replace(lot.config, feed_gate=False, partitions=1))
     past = Past(new_state(lot.config))
     past.state.judged = judged
     live_on(past, by_then, lot, watch)

@@ -44,6 +44,9 @@ CATALOGUE = (
     _counter("warnings_suppressed", "Warnings raised and not published then, by what withheld them.", "rule", "reason"),
     _counter("orders", "Outbound orders of raised warnings: ordered, or why withheld.", "channel", "outcome"),
     _gauge("open_warnings", "Published warnings not resolved yet.", "rule", "kind", "severity"),
+    _gauge("suppressed_warnings", "Open warnings that are withheld now, by what withholds them.", "reason"),
+    _gauge("pending_warnings", "Cases that hold, but not for as long as their rule wants yet.", "rule"),
+    _gauge("mutes", "Mutes in force, the same in every shard.", "partition"),
     _gauge(
         "money_at_risk_minor",
         "A year's revenue of subscribers with open risk warnings, each once under the gravest, in minor units.",
@@ -55,6 +58,12 @@ CATALOGUE = (
     _gauge("partitions", "Partitions of the usage topic, whoever owns them."),
     _gauge("shard_state", "One for the state that a shard is in here, zero for those it was in.", "partition", "state"),
     _gauge("usage_held", "One while a shard takes no usage because too much of it is bad, else zero.", "partition"),
+    _gauge(
+        "feed_withheld",
+        "Shards in which a market was not judged for drops and silence at the last close, its feed being doubted.",
+        "market",
+    ),
+    _gauge("close_held", "One where the last close would have published too much and waits for release.", "partition"),
     _gauge("lag_records", "Records between a shard's cursor and the end of its partition.", "partition"),
     _gauge("watermark_timestamp_seconds", "The latest event time that a shard believes in.", "partition"),
     _gauge("closed_day", "The last closed day of a shard, as days since 1970.", "partition"),

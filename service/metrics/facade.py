@@ -23,6 +23,13 @@ _TRANSITIONS = ("raised", "acknowledged", "resolved")
 _CHANNELS = ("call", "sms", "manager")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OPEN = ("raised", "acknowledged", "snoozed", "recovering")
+_REASONS = ("experimental", "standing", "mute", "rule", "holiday", "breaker", "cap")
+_SUMS = (
+    "open_warnings", "suppressed_warnings", "pending_warnings", "money_at_risk_minor", "segment_subscribers",
+    "feed_withheld",
+)  # fmt: skip
+_ALL_MARKETS, _NO_MARKET = "(all)", "(none)"  # a feed in all, and that of who belongs to no market
+_SHOWN = {"*": _ALL_MARKETS, "": _NO_MARKET}
 _US = 1_000_000
 
 
@@ -38,15 +45,15 @@ class Metrics:
         self._timings: dict[str, prometheus.Histogram] = {}
         for metric in CATALOGUE:
             self._make(metric)
-        self._sums = {
-            name: Sums(self._gauges[f"churn_{name}"])
-            for name in ("open_warnings", "money_at_risk_minor", "segment_subscribers")
-        }
+        self._sums = {name: Sums(self._gauges[f"churn_{name}"]) for name in _SUMS}
         self._reasons, self._types, self._markets = Bounded(64), Bounded(32), Bounded(64)
         self._frames: dict[int, pl.DataFrame] = {}  # the episodes last measured
         self._states: dict[int, str] = {}
         self._set("build_info", 1, version, platform.python_version())
         self._set("clock_info", 1, clock)
+        for reason in _REASONS:
+            self._sums["suppressed_warnings"].expect((reason,))
+        self._sums["feed_withheld"].expect((_ALL_MARKETS,))
         for result in _RESULTS:
             self._count("transactions", 0, result)
         for channel in _CHANNELS:
@@ -156,11 +163,23 @@ class Metrics:
         if state.closed_day is not None:
             self._set("closed_day", state.closed_day, partition)
             self._set("next_close_timestamp_seconds", state.due_us(state.closed_day + 1) / _US, partition)
+        self._measure_judgement(partition, state)
         frame = state.episodes.frame
         if self._frames.get(partition) is not frame:
             self._frames[partition] = frame
             self._sums["open_warnings"].replace(partition, _open_warnings(frame))
+            self._sums["suppressed_warnings"].replace(partition, _suppressed_warnings(frame))
+            self._sums["pending_warnings"].replace(partition, _pending_warnings(frame))
             self._sums["money_at_risk_minor"].replace(partition, _money_at_risk(frame))
+
+    def _measure_judgement(self, partition: int, state: Measured) -> None:
+        """What kept the last close from judging, or from publishing."""
+        closed_day = -1 if state.closed_day is None else state.closed_day
+        markets = (self._markets.admit(_SHOWN.get(name, name)) for name in state.feed.withheld.get(closed_day, ()))
+        self._sums["feed_withheld"].replace(partition, Tally((market,) for market in markets))
+        self._set("close_held", int(state.last_close is not None and state.last_close.held), partition)
+        in_force = sum(1 for mute in state.mutes.values() if mute.until >= max(mute.since, closed_day + 1))
+        self._set("mutes", in_force, partition)
 
     def segments_counted(self, partition: int, tally: pl.DataFrame) -> None:
         """Subscribers of a shard (columns segment, market, subscribers) after it closed a day."""
@@ -208,6 +227,8 @@ class Metrics:
                 self._sums["open_warnings"].expect((rule.id, rule.kind, severity))
                 for transition in _TRANSITIONS:
                     self._count("warnings", 0, rule.id, rule.kind, severity, transition)
+            self._count("warnings_suppressed", 0, rule.id, "cap")
+            self._sums["pending_warnings"].expect((rule.id,))
         for severity in _SEVERITIES:
             self._sums["money_at_risk_minor"].expect((severity,))
 
@@ -257,6 +278,17 @@ class Metrics:
 def _open_warnings(episodes: pl.DataFrame) -> dict[tuple[str, ...], float]:
     counts = _published(episodes).group_by("rule", "kind", "severity").len()
     return {(rule, kind, severity): count for rule, kind, severity, count in counts.iter_rows()}
+
+
+def _suppressed_warnings(episodes: pl.DataFrame) -> dict[tuple[str, ...], float]:
+    withheld = episodes.filter(pl.col("state").is_in(_OPEN) & pl.col("suppressed_by").is_not_null())
+    counts = withheld.group_by(pl.col("suppressed_by").str.split(":").list.first()).len()
+    return {(reason,): count for reason, count in counts.iter_rows()}
+
+
+def _pending_warnings(episodes: pl.DataFrame) -> dict[tuple[str, ...], float]:
+    counts = episodes.filter(pl.col("state") == "pending").group_by("rule").len()
+    return {(rule,): count for rule, count in counts.iter_rows()}
 
 
 def _money_at_risk(episodes: pl.DataFrame) -> dict[tuple[str, ...], float]:

@@ -1,5 +1,6 @@
 """What the metrics need to see of what the core makes; they lie below the core and cannot name its types."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import polars as pl
@@ -53,8 +54,48 @@ class Book(Protocol):
         """Columns row, rule, kind, severity, state, suppressed_by, money_at_risk_minor."""
 
 
+class Doubting(Protocol):
+    """Which markets' feeds are doubted."""
+
+    @property
+    def withheld(self) -> Mapping[int, frozenset[str]]:
+        """By closed day (since 1970) the markets that were not judged on it."""
+
+
+class Closed(Protocol):
+    """How a day was closed."""
+
+    @property
+    def held(self) -> bool:
+        """Whether more was to be published than may be without release."""
+
+
+class Muting(Protocol):
+    """A mute."""
+
+    @property
+    def since(self) -> int:
+        """Its first day, as days since 1970."""
+
+    @property
+    def until(self) -> int:
+        """Its last day; before the first where it was ended at once."""
+
+
 class Measured(Protocol):
     """What is measured of a shard's state."""
+
+    @property
+    def feed(self) -> Doubting:
+        """What is thought of its feed."""
+
+    @property
+    def last_close(self) -> Closed | None:
+        """The last close."""
+
+    @property
+    def mutes(self) -> Mapping[str, Muting]:
+        """All that were ever set, by id."""
 
     @property
     def subscribers(self) -> int:

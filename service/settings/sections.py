@@ -279,6 +279,10 @@ class RuleSettings(Section):
         default=None,
         description="Mapping of usage events' fields to ours: a file's stem in mappings/ of the rules folder",
     )
+    feed_gate: bool = Field(
+        default=True,
+        description="Whether a market whose feed falls silent is not judged for drops and silence until it is back",
+    )
 
 
 class SnapshotSettings(Section):

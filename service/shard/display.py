@@ -15,13 +15,14 @@ import polars as pl
 from service.core.crosstabs import CELLS, count
 from service.core.episodes import OPEN
 from service.core.raising import evaluate
-from service.core.record import describe, is_at_hand
+from service.core.record import describe, in_force, is_at_hand, last_day
 from service.core.rules import Book, Roll, Rulebook
 from service.core.signals import View, columns
 from service.core.state import Aside, State
-from service.core.turn import TRANSITIONS
+from service.core.turn import TRANSITIONS, Mute
 from service.ports import Busy, WarningQuery
 
+_Shown = tuple[State, pl.DataFrame, int, tuple[Mute, ...]]  # state; what is committed: episodes, cursor, mutes
 OPEN_COUNTS = {"rule": pl.String(), "severity": pl.String(), "open": pl.Int64()}
 _ONE = pl.lit(1, pl.Int64)
 _FILTERS = ("rule", "severity", "market", "area", "manager")
@@ -36,7 +37,7 @@ class Display:
         self._lock = threading.Lock()
         # Who waits for the lock waits in line: a step that lets readers in for a moment really does.
         self._line = threading.Lock()
-        self._shown: tuple[State, pl.DataFrame, int] | None = None
+        self._shown: _Shown | None = None
 
     @contextmanager
     def stepping(self) -> Iterator[Aside]:
@@ -75,7 +76,7 @@ class Display:
 
     def show(self, state: State) -> None:
         """Everything that the state says is committed now."""
-        self._shown = (state, state.episodes.frame, state.cursor)
+        self._shown = (state, state.episodes.frame, state.cursor, tuple(state.mutes.values()))
 
     def hide(self) -> None:
         """There is nothing to be seen any more."""
@@ -98,11 +99,11 @@ class Display:
         with self._held(at_once=at_once):
             if (shown := self._shown) is None:
                 return None
-            state, episodes, _ = shown
+            state, episodes, _, mutes = shown
             if at_once and not is_at_hand(state):
                 raise Busy
             rulebook = self._book.on((state.closed_day or 0) + 1)
-            record = describe(state, rulebook, subscriber_id, episodes)
+            record = describe(state, rulebook, subscriber_id, episodes, mutes)
         if record is not None:
             record["as_of"]["partition"] = self.partition
         return record
@@ -128,6 +129,8 @@ class Display:
         if (shown := self._shown) is None:
             return pl.DataFrame(schema=TRANSITIONS)
         wanted = pl.col("state").is_in(OPEN) if query.state is None else pl.col("state") == query.state
+        if query.suppressed is not None:
+            wanted &= pl.col("suppressed_by").is_not_null() == query.suppressed
         for name in _FILTERS:
             if (value := getattr(query, name)) is not None:
                 wanted &= pl.col(name) == value
@@ -140,10 +143,11 @@ class Display:
         return newest_first(_as_transitions(shown[1].filter(wanted)), query.limit)
 
     def open_counts(self) -> pl.DataFrame:
-        """Open warnings by rule and severity: columns of OPEN_COUNTS."""
+        """Published open warnings by rule and severity: columns of OPEN_COUNTS."""
         if (shown := self._shown) is None:
             return pl.DataFrame(schema=OPEN_COUNTS)
-        return count_open([shown[1].filter(pl.col("state").is_in(OPEN)).select("rule", "severity", open=_ONE)])
+        told = shown[1].filter(pl.col("state").is_in(OPEN) & pl.col("suppressed_by").is_null())
+        return count_open([told.select("rule", "severity", open=_ONE)])
 
     def segments(self) -> tuple[pl.DataFrame, int | None]:
         """Subscribers by segment and what tells segments apart (columns of CELLS), and the last closed day."""
@@ -154,11 +158,21 @@ class Display:
             return count(state, self._book.on(state.closed_day or 0)), state.closed_day
 
     def warning(self, episode_id: str) -> dict[str, Any] | None:
-        """One row of TRANSITIONS."""
+        """One row of TRANSITIONS; what is only pending is no warning yet."""
         if (shown := self._shown) is None:
             return None
-        found = _as_transitions(shown[1].filter(pl.col("episode_id") == episode_id)).to_dicts()
+        wanted = (pl.col("episode_id") == episode_id) & (pl.col("state") != "pending")
+        found = _as_transitions(shown[1].filter(wanted)).to_dicts()
         return found[0] if found else None
+
+    def mutes(self) -> list[Mute]:
+        """Those in force."""
+        return [] if (shown := self._shown) is None else in_force(shown[3], last_day(shown[0]))
+
+    @property
+    def time(self) -> tuple[int | None, int | None]:
+        """The last closed day (since 1970), and the instant (UTC microseconds) that the events have come to."""
+        return (None, None) if (shown := self._shown) is None else (shown[0].closed_day, shown[0].watermark.us)
 
     def roll(self, rulebook: Rulebook, roll: Roll, limit: int) -> pl.DataFrame:
         """Subscribers on a list of a rulebook, with its numbers."""

@@ -81,7 +81,7 @@ def _shared(row: Mapping[str, Any], currency: str) -> dict[str, Any]:
 
 
 def _state(row: Mapping[str, Any]) -> dict[str, Any]:
-    copied = ("transition", "state", "outcome", "resolved_on", "snoozed_until", "acknowledged_by")
+    copied = ("transition", "state", "outcome", "recovering_on", "resolved_on", "snoozed_until", "acknowledged_by")
     return {
         **{name: row[name] for name in copied},
         "changed_at": _instant(row["changed_us"]),

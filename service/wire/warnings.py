@@ -61,6 +61,7 @@ class Warned(Case, frozen=True, kw_only=True):
         str | None, _told("How it ended: recovered, retained, churned, expired, false_positive; null while open")
     ]
     changed_at: Annotated[datetime, _told("When the transition took place, by the time of the events")]
+    recovering_on: Annotated[date | None, _told("Local day on which it cleared, while it may still come back")]
     resolved_on: Annotated[date | None, _told("Local day on which it ended")]
     snoozed_until: Annotated[date | None, _told("Local day at whose close it comes back; null unless put off")]
     orders: Annotated[

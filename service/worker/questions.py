@@ -14,8 +14,9 @@ import polars as pl
 
 PATH = "/internal/v1/ask"
 SUBSCRIBER, HOLDER, WARNINGS, WARNING = "subscriber", "holder", "warnings", "warning"
-OPEN_COUNTS, ROLL, SEGMENTS, APPLIED = "open_counts", "roll", "segments", "applied"
-ABOUT = frozenset((SUBSCRIBER, HOLDER, WARNINGS, WARNING, OPEN_COUNTS, ROLL, SEGMENTS, APPLIED))
+OPEN_COUNTS, ROLL, SEGMENTS = "open_counts", "roll", "segments"
+APPLIED, MUTES = "applied", "mutes"
+ABOUT = frozenset((SUBSCRIBER, HOLDER, WARNINGS, WARNING, OPEN_COUNTS, ROLL, SEGMENTS, APPLIED, MUTES))
 
 
 class _Head(msgspec.Struct):

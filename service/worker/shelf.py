@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future, wait
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from service.shard.display import count_open, newest_first
 from service.worker.questions import (
     APPLIED,
     HOLDER,
+    MUTES,
     OPEN_COUNTS,
     ROLL,
     SEGMENTS,
@@ -49,6 +50,7 @@ class Shelf:
         self._answers: Mapping[str, Callable[[list[Display], Mapping[str, Any]], Said]] = {
             APPLIED: self._applied,
             HOLDER: _holder,
+            MUTES: _mutes,
             WARNINGS: _warnings,
             WARNING: _warning,
             OPEN_COUNTS: _open_counts,
@@ -116,17 +118,16 @@ class Shelf:
         return None, pl.concat([pl.DataFrame(schema=columns), *parts], how="vertical_relaxed").head(told["limit"])
 
     def _applied(self, displays: list[Display], told: Mapping[str, Any]) -> Said:
-        """Whether a record of feedback takes effect in time."""
-        for display in displays:
-            waiting = self.applying(display.partition, told["offset"])
-            if waiting is not None:
-                try:
-                    waiting.result(told["wait_s"])
-                except (TimeoutError, CancelledError):
-                    waiting.cancel()
-                else:
-                    return True, None
-        return False, None
+        """Whether records of feedback, by partition, take effect in time: all of those that are of shards here."""
+        found = [self.applying(one.partition, told["offsets"][str(one.partition)]) for one in displays]
+        waiting = [one for one in found if one is not None]
+        applied, late = wait(waiting, told["wait_s"])
+        for one in late:
+            one.cancel()
+        # A shard that ends lets go of who waits for it.
+        return bool(displays) and len(applied) == len(found) and not any(
+            one.cancelled() or one.exception() for one in applied
+        ), None
 
 
 def warnings_question(query: WarningQuery, partitions: Iterable[int]) -> Question:
@@ -175,8 +176,18 @@ def _segments(displays: list[Display], _: Mapping[str, Any]) -> Said:
 
 
 def _warning(displays: list[Display], told: Mapping[str, Any]) -> Said:
-    """The partition that a warning is of, and its line; nothing where no partition has it."""
+    """The partition that a warning is of, with the time that its shard has come to, and its line."""
     for display in displays:
         if (row := display.warning(told["id"])) is not None:
-            return display.partition, pl.DataFrame([row], schema=TRANSITIONS, orient="row")
+            return [display.partition, *display.time], pl.DataFrame([row], schema=TRANSITIONS, orient="row")
     return None, None
+
+
+def _mutes(displays: list[Display], _: Mapping[str, Any]) -> Said:
+    """Mutes in force by partition, and the latest time that any of the shards has come to."""
+    closed, times_us = zip(*(display.time for display in displays), strict=True) if displays else ((), ())
+    return {
+        "mutes": {str(display.partition): [asdict(mute) for mute in display.mutes()] for display in displays},
+        "closed_day": max((day for day in closed if day is not None), default=None),
+        "watermark_us": max((time_us for time_us in times_us if time_us is not None), default=None),
+    }, None

@@ -84,6 +84,10 @@ async def test_openapi_names_every_key_and_shows_examples(client: AsyncClient) -
         "/v1/warnings",
         "/v1/warnings/stream",
         "/v1/warnings/{warning_id}/acknowledge",
+        "/v1/warnings/{warning_id}/snooze",
+        "/v1/warnings/{warning_id}/resolve",
+        "/v1/mutes",
+        "/v1/mutes/{mute_id}",
         "/v1/lists/{list_id}",
         "/v1/rules",
         "/v1/segments",
@@ -93,7 +97,7 @@ async def test_openapi_names_every_key_and_shows_examples(client: AsyncClient) -
     } == paths
     schemas = told["components"]["schemas"]
     assert set(schemas["SubscriberRecord"]["required"]) == set(schemas["SubscriberRecord"]["properties"])
-    for name in ("SubscriberRecord", "SubscriberWarning", "Acknowledgement"):
+    for name in ("SubscriberRecord", "SubscriberWarning", "Acknowledgement", "Snoozing", "Settlement", "Muting"):
         assert schemas[name]["example"], name
     assert "text/event-stream" in told["paths"]["/v1/warnings/stream"]["get"]["responses"]["200"]["content"]
 
@@ -111,6 +115,7 @@ async def test_answers_meet_their_published_schemas(place: Place, client: AsyncC
         ("/v1/subscribers/s-0001", "SubscriberRecord"),
         ("/v1/warnings", "WarningList"),
         ("/v1/rules", "RuleList"),
+        ("/v1/mutes", "MuteList"),
         ("/readyz", "Readiness"),
     ]:
         schema: dict[str, Any] = {"$ref": f"#/components/schemas/{name}", "components": told["components"]}

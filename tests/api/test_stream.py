@@ -1,6 +1,7 @@
 """The live stream: what is open, what follows, and going on from any position without loss or repetition."""
 
 from contextlib import AsyncExitStack
+from typing import Any
 
 import httpx
 import pytest
@@ -9,9 +10,10 @@ from fastapi import sse
 from service.api.app import feed_of
 from service.api.cursors import encode_positions
 from service.api.feed import Limits
+from service.ports import Acknowledge
 from tests.api.conftest import Served, make_place, serving
 from tests.api.listening import Told, eventually, listening
-from tests.doubles.desk import row
+from tests.doubles.desk import FIRST_DAY, row
 
 
 async def test_first_what_is_open_then_what_follows(served: Served) -> None:
@@ -22,9 +24,70 @@ async def test_first_what_is_open_then_what_follows(served: Served) -> None:
         assert client.response.headers["content-type"].startswith("text/event-stream")
         assert await client.take(3) == ["open e0002", "open e0001", "live"]
         desk.tell(row(3))
-        await desk.acknowledge("e0003", "m-07", None, 0)
+        await desk.act("e0003", Acknowledge("m-07"), 0)
         desk.resolve("e0003")
         assert await client.take(3) == ["raised e0003", "acknowledged e0003", "resolved e0003"]
+
+
+async def test_a_case_that_was_resolved_and_comes_back_is_shown_again(served: Served) -> None:
+    desk = served.place.desk
+    async with listening(served.address) as client:
+        await client.take(1)
+        desk.tell(row(1))
+        life = ("escalated", "snoozed", "woken", "recovering", "resolved", "reopened")
+        for number, line in enumerate(lived(*life)):
+            desk.tell(line | {"changed_us": line["changed_us"] + number})
+        assert await client.take(7) == [f"{transition} e0001" for transition in ("raised", *life)]
+    async with listening(served.address) as client:
+        told = await client.next()
+        assert told.data is not None
+        assert (told.short, told.data["state"]) == ("open e0001", "raised")
+
+
+def lived(*transitions: str) -> list[dict[str, Any]]:
+    """Lines of one episode, none with a moment of its own."""
+    states = {"recovering": "recovering", "resolved": "resolved", "snoozed": "snoozed"}
+    return [row(1, transition=one, state=states.get(one, "raised"), outcome=None) for one in transitions]
+
+
+async def test_the_log_decides_what_came_last_and_not_the_moment(served: Served) -> None:
+    """Somebody takes a case over in the night; the close that comes then is of the day's end, before that."""
+    desk = served.place.desk
+    night_us = row(1)["changed_us"] + 3_600_000_000
+    taken = row(1, transition="acknowledged", state="acknowledged", acknowledged_by="m-07", changed_us=night_us)
+    recovering = row(1, transition="recovering", state="recovering", acknowledged_by="m-07", recovering_on=FIRST_DAY)
+    async with listening(served.address) as witness:
+        await witness.take(1)
+        desk.tell(row(1))
+        desk.tell(taken)
+        await witness.take(2)
+        async with listening(served.address) as client:
+            assert await client.take(2) == ["open e0001", "live"]
+            desk.tell(recovering)
+            assert await client.take(1) == ["recovering e0001"]
+            desk.tell(row(2))
+            assert await client.take(1) == ["raised e0002"]
+
+
+async def test_what_is_withheld_is_not_streamed_until_it_is_published(served: Served) -> None:
+    desk = served.place.desk
+    desk.show(row(1, suppressed_by="cap"))
+    async with listening(served.address) as client:
+        assert await client.take(1) == ["live"]
+        desk.tell(row(1, changed_us=row(1)["changed_us"] + 1))
+        assert await client.take(1) == ["raised e0001"]
+
+
+async def test_what_was_reopened_just_before_the_desk_shows_it_is_told(served: Served) -> None:
+    desk = served.place.desk
+    later_us = row(1)["changed_us"] + 5
+    async with listening(served.address) as witness:
+        await witness.take(1)
+        desk.tell(row(1, transition="resolved", state="resolved", outcome="recovered"))
+        desk.publish(row(1, transition="reopened", changed_us=later_us))
+        await witness.take(2)
+        async with listening(served.address) as client:
+            assert await client.take(2) == ["live", "reopened e0001"]
 
 
 async def test_the_end_of_the_list_says_what_it_misses(served: Served) -> None:

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from httpx import AsyncClient
 
+from service.ports import Acknowledge
 from tests.api.conftest import Place
-from tests.doubles.desk import row
+from tests.doubles.desk import FIRST_DAY, row
 
 ACKNOWLEDGED = {"id": "e0001", "applied": True, "state": "acknowledged", "acknowledged_by": "m-07"}
 
@@ -24,6 +25,7 @@ async def test_a_warning_says_all_that_acting_on_it_needs(place: Place, client: 
         "state": "raised",
         "outcome": None,
         "suppressed_by": None,
+        "suppressed_why": {},
         "raised_on": "2025-03-31",
         "raised_at": "2025-03-31T16:01:00Z",
         "changed_at": "2025-03-31T16:01:00Z",
@@ -63,15 +65,20 @@ async def test_a_warning_of_a_rule_that_is_gone_keeps_its_own_words(place: Place
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("", ["e0004", "e0003", "e0002", "e0001"]),
+        ("", ["e0006", "e0004", "e0003", "e0002", "e0001"]),
         ("rule=silence", ["e0002"]),
         ("severity=critical", ["e0003"]),
         ("market=campus", ["e0003", "e0002", "e0001"]),
         ("area=south", ["e0004"]),
         ("manager=m-9%2F%25", ["e0004"]),
         ("state=resolved", ["e0005"]),
-        ("since=2025-03-31T16:03:00Z", ["e0004", "e0003"]),
-        ("since=2025-04-01T00:03:00%2B08:00", ["e0004", "e0003"]),
+        ("state=snoozed", ["e0006"]),
+        ("state=recovering", []),
+        ("suppressed=true", ["e0007"]),
+        ("suppressed=true&rule=silence", []),
+        ("suppressed=true&state=resolved", []),
+        ("since=2025-03-31T16:03:00Z", ["e0006", "e0004", "e0003"]),
+        ("since=2025-04-01T00:03:00%2B08:00", ["e0006", "e0004", "e0003"]),
         ("since=0001-01-01T00:00:00Z&rule=drop_voice&market=campus", ["e0003", "e0001"]),
     ],
 )
@@ -81,6 +88,8 @@ async def test_filters_narrow(place: Place, client: AsyncClient, query: str, fou
     place.desk.show(row(3, severity="critical"))
     place.desk.show(row(4, market="migrant", area="south", manager="m-9/%"))
     place.desk.show(row(5, state="resolved", outcome="recovered"))
+    place.desk.show(row(6, state="snoozed", market="rural", snoozed_until=FIRST_DAY))
+    place.desk.show(row(7, suppressed_by="cap"))
     answer = await client.get(f"/v1/warnings?{query}")
     assert [warning["id"] for warning in answer.json()["warnings"]] == found
 
@@ -92,6 +101,8 @@ async def test_filters_narrow(place: Place, client: AsyncClient, query: str, fou
         ("since=2025-03-31", "since"),
         ("limit=0", "limit"),
         ("limit=1001", "limit"),
+        ("state=pending", "state"),
+        ("suppressed=perhaps", "suppressed"),
     ],
 )
 async def test_a_slip_in_a_filter_is_said_and_not_repeated(client: AsyncClient, query: str, named: str) -> None:
@@ -173,7 +184,7 @@ async def test_saying_it_twice_is_written_once(place: Place, client: AsyncClient
     place.desk.show(row(1))
     for _ in range(2):
         assert (await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07"})).status_code == 200
-    assert place.desk.written == [("e0001", "m-07", None)]
+    assert place.desk.written == [("e0001", Acknowledge("m-07"))]
 
 
 async def test_what_somebody_else_holds_is_a_conflict_that_names_them(place: Place, client: AsyncClient) -> None:
@@ -183,12 +194,12 @@ async def test_what_somebody_else_holds_is_a_conflict_that_names_them(place: Pla
     assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
     assert answer.json()["acknowledged_by"] == "m-07"
     assert answer.json()["detail"] == "m-07 has taken the warning over already."
-    assert place.desk.written == [("e0001", "m-07", None)]
+    assert place.desk.written == [("e0001", Acknowledge("m-07"))]
 
 
 async def test_of_two_at_once_the_first_holds_it(place: Place, client: AsyncClient) -> None:
     place.desk.show(row(1))
-    place.desk.rival = "m-08"
+    place.desk.rival = Acknowledge("m-08")
     answer = await client.post("/v1/warnings/e0001/acknowledge", json={"by": "m-07"})
     assert (answer.status_code, answer.json()["acknowledged_by"]) == (409, "m-08")
 

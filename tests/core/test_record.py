@@ -13,7 +13,7 @@ from service.core.record import describe
 from service.core.rules import Dimension, Holiday, Offer, Rulebook, SegmentBands
 from service.core.state import Config, State, new_state
 from service.core.step import close_through, step
-from service.core.turn import Decisions
+from service.core.turn import Decisions, Mute
 from tests.core.reports import reports
 from tests.core.rulebooks import CALL, rule
 from tests.core.streams import Event, batch_of
@@ -111,7 +111,7 @@ def test_nothing_is_null_when_every_feed_has_spoken() -> None:
     record = describe(state, BOOK, "a", state.episodes.frame)
     assert record is not None
     ratios = {path for path in nulls(record) if path.endswith(".drop")}  # no baseline, no ratio: 12 days of life
-    assert set(nulls(record)) - ratios - WARNING_BLANKS == set()
+    assert set(nulls(record)) - ratios - WARNING_BLANKS == NOTHING_WITHHELD
 
 
 _NOTHING_BEFELL = (
@@ -123,6 +123,36 @@ WARNING_BLANKS = {
     for state, names in {"open": ("outcome", "resolved_on"), "past": ("orders",)}.items()
     for name in (*names, *_NOTHING_BEFELL)
 }
+
+
+# The feed is believed, and nobody muted anything.
+NOTHING_WITHHELD = {".withheld", ".mutes", ".warnings.withheld"}
+
+
+def test_the_record_says_what_is_withheld_and_why() -> None:
+    state = told()
+    closed = to_day(date(2026, 5, 13))
+    frame = state.episodes.frame.with_columns(
+        suppressed_by=pl.when(pl.col("rule") == "low").then(pl.lit("mute:m1")).otherwise("suppressed_by")
+    )
+    ours, others = {"market": "campus", "rule": "low"}, {"market": "rural"}
+    mutes = [
+        Mute("m1", ours, closed - 1, closed + 4, "Li", "a fault of the bills"),
+        Mute("m2", others, closed - 1, closed + 4, "Li", "floods"),
+        Mute("m3", {"subscriber_id": "a"}, closed - 9, closed - 1, "Li", "over"),
+        Mute("m4", {"subscriber_id": "a"}, closed, closed - 1, "Li", "ended on the day it was set"),
+    ]
+    state.feed.withheld[closed] = frozenset({"campus"})
+    record = describe(state, BOOK, "a", frame, mutes)
+    assert record is not None
+    assert record["withheld"] == "feed"
+    assert record["mutes"] == [
+        {"id": "m1", "matchers": ours, "until": "2026-05-17", "by": "Li", "note": "a fault of the bills"}
+    ]
+    assert [warning["suppressed_by"] for warning in record["warnings"]["withheld"]] == ["mute:m1"]
+    assert (record["warnings"]["open"], record["offers"]) == ([], [])
+    state.feed.withheld[closed] = frozenset({"rural"})
+    assert (describe(state, BOOK, "a", frame) or {})["withheld"] is None
 
 
 def test_the_record_says_what_was_told() -> None:
@@ -192,7 +222,7 @@ def test_what_was_said_of_somebody_is_found_before_and_after_a_restart_and_gone_
         record = describe(one, BOOK, "late", one.episodes.frame)
         assert record is not None
         assert [contact["outcome"] for contact in record["contacts"]] == ["refused"]
-        assert [warning["rule"] for warning in record["warnings"]["open"]] == ["low"]
+        assert [(one["rule"], one["suppressed_by"]) for one in record["warnings"]["withheld"]] == [("low", "standing")]
     assert not restarted.episodes.unknown(state.episodes.frame).height
     close_through(state, NO_RULES, to_day(contact_day) + 9, "clock")
     record = describe(state, BOOK, "late", state.episodes.frame)

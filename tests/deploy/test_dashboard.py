@@ -119,7 +119,6 @@ def test_every_metric_of_ours_is_shown_somewhere() -> None:
         "churn_consumer_restarts_total",  # only an alert asks
         "churn_next_close_timestamp_seconds",  # only an alert asks
         "churn_partitions",  # only an alert asks
-        "churn_warnings_suppressed_total",  # of interest to who asks why nothing was told
         "churn_rulebook_refused",  # only an alert asks
     ]
 

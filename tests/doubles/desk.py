@@ -5,24 +5,40 @@ import json
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zlib import crc32
 
 import polars as pl
 
-from service.core.calendar import to_day
+from service.core.calendar import to_date, to_day
 from service.core.crosstabs import add_up
 from service.core.rules import Rulebook
-from service.core.turn import TRANSITIONS
-from service.ports import Alert, Busy, InForce, Lost, NotReady, SegmentPage, Truncated, WarningPage, WarningQuery
+from service.core.turn import TRANSITIONS, Mute
+from service.ports import (
+    Acknowledge,
+    Act,
+    Alert,
+    Behind,
+    Busy,
+    InForce,
+    Lost,
+    MutePage,
+    NotReady,
+    Resolve,
+    SegmentPage,
+    Snooze,
+    Truncated,
+    WarningPage,
+    WarningQuery,
+)
 from service.wire.messages import Outlet, turn_messages
 from service.wire.topics import Topics
 
 DAY_US = 86_400_000_000
 FIRST_DAY = date(2025, 3, 31)
-_OPEN = ("raised", "acknowledged")
+_OPEN = ("raised", "acknowledged", "snoozed", "recovering")
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:
@@ -150,8 +166,10 @@ class InMemoryDesk:
     broker: bool = True
     live: bool = True
     is_silent: bool = False  # the broker is thought to be there, and never answers
-    rival: str | None = None  # whose acknowledgement is written just before the next
-    written: list[tuple[str, str, str | None]] = field(default_factory=list)
+    rival: Act | None = None  # what somebody else has written just before the next
+    written: list[tuple[str, Act]] = field(default_factory=list)
+    muted: dict[int, dict[str, Mute]] = field(default_factory=dict)  # by partition
+    closed: date = FIRST_DAY
 
     def __post_init__(self) -> None:
         self.tail = InMemoryTail(self.partitions)
@@ -195,7 +213,7 @@ class InMemoryDesk:
         lines = Counter(
             (line["rule"], line["severity"])
             for line in self.rows.values()
-            if line["state"] in _OPEN and self._answers(line)
+            if line["state"] in _OPEN and line["suppressed_by"] is None and self._answers(line)
         )
         told = [(rule, severity, count) for (rule, severity), count in sorted(lines.items())]
         frame = pl.DataFrame(told, schema=["rule", "severity", "open"], orient="row")
@@ -218,28 +236,57 @@ class InMemoryDesk:
         frame = self.rolls.get(roll_id)
         return None if frame is None else (frame.head(limit), tuple(sorted(self.restoring)))
 
-    async def acknowledge(self, episode_id: str, by: str, note: str | None, wait_s: float) -> bool:
+    async def act(self, episode_id: str, act: Act, wait_s: float) -> bool:
         del wait_s  # nothing here needs time
+        if isinstance(act, Snooze):
+            self._require_ahead(act.until)
+        await self._write()
+        self.written.append((episode_id, act))
+        line = self.rows[episode_id]
+        if self.partition(line["subscriber_id"]) in self.lagging:
+            return False
+        for one in (self.rival, act):
+            if one is not None and (changed := _changed(self.rows[episode_id], one)):
+                self.tell(changed)
+        return True
+
+    def mutes(self) -> MutePage:
+        answering = {partition for partition in range(self.partitions) if partition not in self.restoring}
+        found: dict[str, Mute] = {}
+        for partition in answering:
+            found |= {one.id: one for one in self.muted.get(partition, {}).values() if to_date(one.until) > self.closed}
+        lacking = {
+            mute_id: tuple(sorted(one for one in answering if mute_id not in self.muted.get(one, {})))
+            for mute_id in found
+        }
+        mutes = sorted(found.values(), key=lambda mute: (mute.until, mute.id))
+        return MutePage(tuple(mutes), lacking, tuple(sorted(self.restoring)))
+
+    async def mute(self, mute: Mute, wait_s: float) -> bool:
+        del wait_s
+        self._require_ahead(to_date(mute.until))
+        await self._write()
+        since = to_day(self.closed) + 1
+        for partition in set(range(self.partitions)) - self.lagging:
+            self.muted.setdefault(partition, {})[mute.id] = replace(mute, since=since)
+        return not self.lagging
+
+    async def unmute(self, mute_id: str, by: str, wait_s: float) -> bool:
+        del by, wait_s
+        await self._write()
+        for partition in set(range(self.partitions)) - self.lagging:
+            self.muted.get(partition, {}).pop(mute_id, None)
+        return not self.lagging
+
+    async def _write(self) -> None:
         if not self.broker:
             raise Lost("no broker")
         if self.is_silent:
             await asyncio.Event().wait()
-        self.written.append((episode_id, by, note))
-        line = self.rows[episode_id]
-        if self.partition(line["subscriber_id"]) in self.lagging:
-            return False
-        changed_us = line["changed_us"] + 1
-        self.tell(
-            line
-            | {
-                "transition": "acknowledged",
-                "state": "acknowledged",
-                "acknowledged_by": self.rival or by,
-                "acknowledged_us": changed_us,
-                "changed_us": changed_us,
-            }
-        )
-        return True
+
+    def _require_ahead(self, until: date) -> None:
+        if until <= self.closed:
+            raise Behind(self.closed)
 
     def resolve(self, episode_id: str) -> None:
         """The subscriber has recovered a day later."""
@@ -281,6 +328,24 @@ def _meets(line: Mapping[str, Any], query: WarningQuery) -> bool:
     return (
         all(getattr(query, name) in {None, line[name]} for name in exact)
         and line["state"] in states
+        and query.suppressed in {None, line["suppressed_by"] is not None}
         and (query.since_us is None or line["raised_us"] >= query.since_us)
         and (query.before is None or (line["raised_us"], line["episode_id"]) < query.before)
     )
+
+
+def _changed(line: Mapping[str, Any], act: Act) -> dict[str, Any] | None:
+    """The line after an act, a moment later; None where it does nothing."""
+    state, changed_us = line["state"], line["changed_us"] + 1
+    taken = {"acknowledged_by": act.by, "acknowledged_us": changed_us}
+    match act:
+        case Acknowledge() if state in {"raised", "snoozed", "recovering"} and line["acknowledged_by"] is None:
+            after = "recovering" if state == "recovering" else "acknowledged"
+            told = {"transition": "acknowledged", "state": after, "snoozed_until": None, **taken}
+        case Snooze() if state in {"raised", "acknowledged", "snoozed"}:
+            told = {"transition": "snoozed", "state": "snoozed", "snoozed_until": act.until}
+        case Resolve() if state in _OPEN:
+            told = {"transition": "resolved", "state": "resolved", "outcome": act.outcome, "resolved_on": FIRST_DAY}
+        case _:
+            return None
+    return {**line, **told, "changed_us": changed_us}

@@ -10,7 +10,7 @@ import polars as pl
 
 from service.core.raising import complete
 from service.core.state import Config, State, new_state
-from service.core.turn import LATE, SEGMENT_CHANGES, Counts, Turn
+from service.core.turn import LATE, SEGMENT_CHANGES, Counts, DayRecord, Turn
 from service.metrics import CONTENT_TYPE, Metrics
 
 DAY_US = 86_400_000_000
@@ -63,6 +63,7 @@ def state_with(episodes: list[dict[str, object]]) -> State:
     state.closed_day = 100
     state.watermark.us = 102 * DAY_US
     frame = pl.DataFrame(episodes)
+    state.last_close = DayRecord(100, 0, "clock", "3f1c", 1, 1)
     state.episodes.frame = complete(frame.drop("row")).with_columns(row=frame["row"].cast(pl.Int32))
     return state
 

@@ -72,6 +72,16 @@ FED: Mapping[str, Any] = {
     "vip_level": "gold",
     "birthday": "2003-04-05",
     "segment": {"now": 42, "before": 1, "since": "2025-03-24", "codes": [304204, 603204]},
+    "withheld": "feed",
+    "mutes": [
+        {
+            "id": "m1",
+            "matchers": {"market": "campus"},
+            "until": "2025-04-05",
+            "by": "m-07",
+            "note": "A recall of phones",
+        }
+    ],
     "windows": {"voice": {"30": {"sum": 41, "baseline": 180.5, "drop": 0.773}}},
     "days_silent": 2,
     "last_recharge": {"on": "2025-03-02", "amount_minor": 5000},
@@ -89,9 +99,10 @@ def record(subscriber_id: str = "s-0001", **changes: Any) -> dict[str, Any]:
     """All keys, none null; use falls by three quarters in the last month."""
     days = [FIRST_DAY - timedelta(days=DAYS - 1 - back) for back in range(DAYS)]
     past = row(0, subscriber_id=subscriber_id, state="resolved", outcome="recovered", resolved_on=FIRST_DAY)
+    withheld = row(2, subscriber_id=subscriber_id, rule="silence", suppressed_by="rule:drop_voice")
     own = {
         "subscriber_id": subscriber_id,
-        "warnings": {"open": [row(1, subscriber_id=subscriber_id)], "past": [past]},
+        "warnings": {"open": [row(1, subscriber_id=subscriber_id)], "withheld": [withheld], "past": [past]},
         "daily": [_day(number, day) for number, day in enumerate(days)],
     }
     return {**FED, **own, **changes}

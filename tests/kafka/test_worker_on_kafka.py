@@ -16,7 +16,7 @@ from service.kafka.log import KafkaLog
 from service.kafka.publisher import KafkaPublisher
 from service.kafka.sender import KafkaSender
 from service.kafka.topics import create_topics
-from service.ports import Message, WarningQuery
+from service.ports import Acknowledge, Message, WarningQuery
 from service.settings import KafkaSettings
 from service.shard import World
 from service.wire.topics import Topics
@@ -166,7 +166,7 @@ async def test_an_acknowledgement_goes_through_the_log(kafka_bootstrap: str, uni
         await place.feed(MONTH)
         await until(lambda: _stands_at_the_end(worker), 60)
         row: dict[str, Any] = worker.desk.warnings(WarningQuery(limit=1)).warnings.row(0, named=True)
-        assert await worker.desk.acknowledge(row["episode_id"], "agent-7", None, 30)
+        assert await worker.desk.act(row["episode_id"], Acknowledge("agent-7"), 30)
         said = await place.said()
     taken = [count for name, count in said.items() if name.startswith(f"{row['episode_id']}.acknowledged.")]
     assert taken == [1]

@@ -143,6 +143,30 @@ async def test_any_replica_takes_an_acknowledgement_and_tells_when_it_is_applied
             assert (seen["state"], seen["acknowledged_by"]) == ("acknowledged", "m-07")
 
 
+async def test_a_mute_reaches_every_shard_wherever_it_lives() -> None:
+    stand = Stand()
+    stand.feed(FED)
+    until_day = "2013-07-30"
+    said = {"matchers": {"rule": "silent"}, "until": until_day, "by": "m-07", "note": "a fault of the feed"}
+    async with replicas(stand, 2) as [one, other], httpx.AsyncClient(base_url=one.address, timeout=60) as client:
+        answer = await client.post("/v1/mutes", json=said)
+        told = answer.json()
+        assert (answer.status_code, told["applied"]) == (200, True)
+        for replica_of_both in (one, other):
+            listed = (await replica_of_both.asked("/v1/mutes")).json()
+            assert [(mute["id"], mute["lacking_partitions"]) for mute in listed["mutes"]] == [(told["id"], [])]
+            assert listed["complete"] is True
+        assert (await client.delete(f"/v1/mutes/{told['id']}", params={"by": "m-08"})).status_code == 200
+        assert (await other.asked("/v1/mutes")).json()["mutes"] == []
+        theirs = set(other.worker.running())
+        await asyncio.to_thread(other.server.stop, 2)
+        answer = await client.post("/v1/mutes", json=said)
+        assert (answer.status_code, answer.json()) == (202, {"id": told["id"], "applied": False})
+        listed = (await one.asked("/v1/mutes")).json()
+        assert (listed["complete"], set(listed["missing_partitions"])) == (False, theirs)
+        assert [mute["id"] for mute in listed["mutes"]] == [told["id"]]
+
+
 async def test_who_does_not_answer_is_said_and_a_shard_that_moves_is_found_again() -> None:
     stand = Stand()
     stand.feed(FED)

@@ -65,6 +65,7 @@ def test_a_warning_says_all_of_it() -> None:
         "raised_on": "2013-08-31",
         "raised_at": "2013-09-01T00:00:00Z",
         "changed_at": "2013-09-01T00:00:00Z",
+        "recovering_on": None,
         "resolved_on": None,
         "snoozed_until": None,
         "act_by": "2013-09-03",

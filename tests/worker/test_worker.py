@@ -366,20 +366,6 @@ async def test_the_desk_answers_for_shards_that_run_here() -> None:
         assert desk.roll("nothing", 5) is None
 
 
-async def test_an_acknowledgement_is_applied_before_the_answer() -> None:
-    stand = Stand()
-    stand.feed(MONTH)
-    async with working(stand) as worker:
-        await until(all_committed(stand), 60)
-        row = worker.desk.warnings(WarningQuery(limit=1)).warnings.row(0, named=True)
-        assert await worker.desk.acknowledge(row["episode_id"], "agent-7", "called", 10)
-        changed = worker.desk.warning(row["episode_id"])
-        assert changed is not None
-        assert (changed["state"], changed["acknowledged_by"]) == ("acknowledged", "agent-7")
-        with pytest.raises(KeyError):
-            await worker.desk.acknowledge("no-such", "agent-7", None, 1)
-
-
 async def test_an_absent_shard_is_said() -> None:
     stand = Stand()
     worker = worker_on(stand)
@@ -391,6 +377,7 @@ async def test_an_absent_shard_is_said() -> None:
         worker.desk.warning("e")
     with pytest.raises(NotReady):
         worker.desk.holder("+86")
+    assert worker.desk.mutes().missing == tuple(range(PARTITIONS))
 
 
 async def test_the_summary_accounts_for_every_record() -> None:
