@@ -34,7 +34,6 @@ LEAVING = ("code_issued", "requested", "ported")  # who asked to port, or has, m
 WANTED = "wanted"  # an order that the law allows, before it is known whether it is made
 _SUPPRESSIONS = ("experimental", "standing", "mute", "rule", "holiday", "breaker", "cap")
 _RANKS = {severity: rank for rank, severity in enumerate(SEVERITIES)}
-_HINDERED = ("experimental", "holiday")  # an episode that is withheld so inhibits nothing
 _REASON = pl.col("suppressed_by")
 
 
@@ -78,13 +77,13 @@ def publish(state: State, rulebook: Rulebook, lines: pl.DataFrame, moment: Momen
 
 def reasons(state: State, rulebook: Rulebook, lines: pl.DataFrame, day: int) -> pl.Series:
     """What of mutes, inhibiting episodes and calendars withholds each line on a day, null where nothing does."""
-    inhibited = _inhibited(state, rulebook, lines)
+    inhibited = _inhibited(state, rulebook, lines, day)
     named = (_muted(state.mutes.values(), day), inhibited, _on_holiday(rulebook, day))
     return lines.select(pl.coalesce(*named).alias("suppressed_by")).to_series()
 
 
 def _withhold(state: State, rulebook: Rulebook, lines: pl.DataFrame, moment: Moment) -> pl.DataFrame:
-    experimental = [rule.id for rule in rulebook.rules if rule.status == "experimental"]
+    experimental = _experimental(rulebook)
     fresh = pl.lit(value=True) if moment.fresh is None else pl.col("rule").is_in(sorted(moment.fresh))
     stands = (fresh & _REASON.is_null() & moment.closes) | (_REASON == "standing").fill_null(value=False)
     return lines.with_columns(
@@ -95,6 +94,10 @@ def _withhold(state: State, rulebook: Rulebook, lines: pl.DataFrame, moment: Mom
             pl.when((_REASON == "breaker") & ~_released(state, lines, "breaker")).then(pl.lit("breaker")),
         )
     )
+
+
+def _experimental(rulebook: Rulebook) -> list[str]:
+    return [rule.id for rule in rulebook.rules if rule.status == "experimental"]
 
 
 def _released(state: State, lines: pl.DataFrame, what: str) -> pl.Expr:
@@ -116,16 +119,19 @@ def _muted(mutes: Iterable[Mute], day: int) -> pl.Expr:
     return pl.coalesce(found)
 
 
-def _inhibited(state: State, rulebook: Rulebook, lines: pl.DataFrame) -> pl.Expr:
-    """Why a line is inhibited: the first rule that inhibits its own and has an open episode of its subscriber."""
+def _inhibited(state: State, rulebook: Rulebook, lines: pl.DataFrame, day: int) -> pl.Expr:
+    """Why a line is inhibited: the first rule that inhibits its own and has an open episode of its subscriber.
+
+    What is only tried, and what a calendar mutes, inhibits nothing.
+    """
     nothing = pl.lit(None, pl.String)
-    pairs = [(rule.id, other) for rule in rulebook.rules for other in sorted(rule.inhibits)]
+    tried = _experimental(rulebook)
+    pairs = [(rule.id, other) for rule in rulebook.rules for other in sorted(rule.inhibits) if rule.id not in tried]
     if not pairs or lines.is_empty():
         return nothing
     inhibits = pl.DataFrame(pairs, schema={"by": pl.String, "rule": pl.String}, orient="row")
     sources = sorted(set(inhibits["by"]))
-    hindered = _REASON.str.split(":").list.first().is_in(_HINDERED).fill_null(value=False)
-    is_source = pl.col("rule").is_in(sources) & pl.col("state").is_in(OPEN) & ~hindered
+    is_source = pl.col("rule").is_in(sources) & pl.col("state").is_in(OPEN) & _on_holiday(rulebook, day).is_null()
     known = state.episodes.frame.filter(is_source).select("row", by="rule")
     fresh = lines.filter(is_source).select(pl.col("row").cast(pl.Int32), by="rule")
     targets = pl.concat([known, fresh]).unique().join(inhibits, on="by").group_by("row", "rule").agg(pl.col("by").min())
