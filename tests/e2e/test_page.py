@@ -1,13 +1,15 @@
 """The page in a real browser: what is live, what can be done, and what strangers cannot do to it."""
 
 from collections.abc import Callable, Iterator
+from datetime import date
 
 import pytest
 
 from service.api.feed import Limits
 from service.api.server import HttpServer
+from service.ports import Acknowledge, Resolve, Snooze
 from tests.api.conftest import Place, Served, make_place, serving
-from tests.doubles.desk import row
+from tests.doubles.desk import FIRST_DAY, row
 from tests.doubles.records import record
 from tests.e2e.browsing import Page, browsing
 
@@ -97,20 +99,66 @@ def test_value_orders_the_list(page: Page) -> None:
 
 
 def test_a_warning_is_taken_over(page: Page, served: Served) -> None:
-    page.click('#rows tr[data-id="e0002"] .take')
+    page.click('#rows tr[data-id="e0002"] .acknowledge')
     page.until(lambda: page.one("#dialog").is_displayed())
     page.write("#dialog [name=by]", "m-07 <b>")
     page.write("#dialog [name=note]", "calling")
     page.click("#dialog [type=submit]")
     page.until_texts('#rows tr[data-id="e0002"] .badge.taken', ["Taken over by m-07 <b>"])
     assert not page.one("#dialog").is_displayed()
-    assert served.place.desk.written == [("e0002", "m-07 <b>", "calling")]
-    assert page.all('#rows tr[data-id="e0002"] .take') == []
+    assert served.place.desk.written == [("e0002", Acknowledge("m-07 <b>", "calling"))]
+    assert page.all('#rows tr[data-id="e0002"] .acknowledge') == []
+
+
+def test_a_warning_is_put_off_and_settled(page: Page, served: Served) -> None:
+    page.click('#rows tr[data-id="e0001"] .snooze')
+    page.until(lambda: page.one("#dialog").is_displayed())
+    assert not page.one("#outcome").is_displayed()
+    page.write("#dialog [name=by]", "m-07")
+    page.run("document.querySelector('#dialog [name=until]').value = '2025-04-05'")
+    page.click("#dialog [type=submit]")
+    page.until_texts('#rows tr[data-id="e0001"] .badge.later', ["Put off until 5 Apr 2025"])
+    page.click('#rows tr[data-id="e0001"] .resolve')
+    page.until(lambda: page.one("#outcome").is_displayed())
+    assert not page.one("#until").is_displayed()
+    page.run("document.querySelector('#dialog [name=outcome]').value = 'false_positive'")
+    page.click("#dialog [type=submit]")
+    page.until_texts('#rows tr[data-id="e0001"] .badge.done', ["False alarm"])
+    assert page.all('#rows tr[data-id="e0001"] .do .button') == []
+    assert [act for _, act in served.place.desk.written] == [
+        Snooze("m-07", date(2025, 4, 5)),
+        Resolve("m-07", "false_positive"),
+    ]
+
+
+def test_every_turn_of_a_case_is_shown(page: Page, served: Served) -> None:
+    desk = served.place.desk
+    desk.tell(row(1, transition="escalated", severity="critical", changed_us=row(2)["changed_us"]))
+    page.until_texts('#rows tr[data-id="e0001"] .badge', ["Critical", "Graver now"])
+    desk.tell(row(1, transition="recovering", state="recovering", recovering_on=FIRST_DAY))
+    page.until_texts('#rows tr[data-id="e0001"] .badge', ["Warning", "Recovering since 31 Mar 2025"])
+    desk.tell(row(1, transition="resolved", state="resolved", outcome="recovered"))
+    page.until_texts('#rows tr[data-id="e0001"] .badge.done', ["Recovered"])
+    desk.tell(row(1, transition="reopened"))
+    page.until_texts('#rows tr[data-id="e0001"] .badge', ["Warning", "Came back"])
+    page.until_texts(".tile .value", ["3", "1", "2", "0"])
+
+
+def test_what_is_withheld_is_shown_apart_with_why(page: Page, served: Served) -> None:
+    served.place.desk.show(row(9, suppressed_by="rule:silence"))
+    page.run(
+        "const s = document.querySelector('[name=suppressed]'); s.value = 'true'; s.form.dispatchEvent(new Event('change'))"
+    )
+    page.until_texts("#rows .who", ["s-0009"])
+    assert "Withheld The subscriber has an open warning of rule silence." in page.texts("#rows > tr")[0]
+    served.place.desk.tell(row(4))
+    page.click("#filters [type=reset]")
+    page.until_texts("#rows .who", ["s-0004", "s-0003", "s-0002", "s-0001"])
 
 
 def test_a_warning_that_was_resolved_meanwhile_says_so(page: Page, served: Served) -> None:
     served.place.desk.show(row(2, state="resolved"))
-    page.click('#rows tr[data-id="e0002"] .take')
+    page.click('#rows tr[data-id="e0002"] .acknowledge')
     page.write("#dialog [name=by]", "m-07")
     page.click("#dialog [type=submit]")
     page.until(lambda: "resolved" in page.one("#dialog-error").text)
@@ -161,6 +209,9 @@ def test_a_record_shows_everything_that_is_fed(page: Page, served: Served) -> No
         "42 voice warning",
         "Gift of 100 minutes",
         "5G",
+        "The feed of this market is doubted",
+        "Muted until 5 Apr 2025 by m-07: A recall of phones",
+        "The subscriber has an open warning of rule drop_voice.",
     ):
         assert said in told, said
     page.click("#record .chart .chip:nth-child(2)")

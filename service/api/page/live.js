@@ -1,6 +1,7 @@
 // The live stream: what is open replaces what is shown, then news is told one by one; a lost connection is taken up again.
 
 const LONGEST_MS = 15000;
+const TRANSITIONS = ["raised", "escalated", "acknowledged", "snoozed", "woken", "recovering", "reopened", "resolved"];
 const AGAIN_MS = 5000; // while shards are being restored
 
 export class Live {
@@ -28,7 +29,7 @@ export class Live {
       this.staged = [];
       if (!said.complete) this.timer = setTimeout(() => this.follow(this.query), AGAIN_MS);
     });
-    for (const transition of ["raised", "acknowledged", "resolved"]) {
+    for (const transition of TRANSITIONS) {
       source.addEventListener(transition, (event) => this.told.news(JSON.parse(event.data), transition));
     }
     source.addEventListener("error", () => this.#lost(source));

@@ -14,10 +14,10 @@ const TYPING_MS = 400;
 
 const filters = find("filters");
 const chosen = () => Object.fromEntries([...new FormData(filters)].map(([name, value]) => [name, value.trim()]).filter(([, value]) => value));
-const query = () => new URLSearchParams({ ...chosen(), open: MOST }).toString();
+const AGAIN_MS = 10000; // what is withheld is not streamed but asked for again
 
-const table = new Table({ look: (who) => drawer.look(who), acknowledge });
-const drawer = new Drawer({ acknowledge });
+const table = new Table({ look: (who) => drawer.look(who), act });
+const drawer = new Drawer({ act });
 const tiles = new Tiles(choose, chosen);
 let link = "connecting";
 let missing = [];
@@ -31,7 +31,7 @@ const live = new Live({
     tiles.refresh();
   },
   news(warning, transition) {
-    table.put(warning);
+    table.put(warning, transition);
     tiles.count(warning, transition);
     if (transition === "raised" && isOpen(warning)) untold += 1;
   },
@@ -61,26 +61,65 @@ let typing;
 function follow() {
   clearTimeout(typing);
   tiles.draw();
+  const { suppressed, ...wanted } = chosen();
+  table.nothing = suppressed ? ["nothing_withheld"] : ["nothing", "nothing_yet"];
   table.clear();
-  live.follow(query());
+  clearTimeout(looking);
+  if (suppressed) {
+    live.stop();
+    ask(new URLSearchParams({ ...wanted, suppressed, limit: MOST }).toString());
+  } else live.follow(new URLSearchParams({ ...wanted, open: MOST }).toString());
 }
 
+let looking;
+let asking;
+async function ask(query) {
+  asking = query;
+  try {
+    const answer = await fetch(`/v1/warnings?${query}`);
+    const told = await answer.json();
+    if (asking !== query || !chosen().suppressed) return; // something else is wanted by now
+    if (answer.ok) {
+      table.replace(told.warnings);
+      missing = told.missing_partitions;
+    }
+    link = answer.ok ? "live" : "reconnecting";
+  } catch {
+    link = "reconnecting";
+  }
+  showLink();
+  note();
+  clearTimeout(looking);
+  if (asking === query && chosen().suppressed) looking = setTimeout(() => ask(query), AGAIN_MS);
+}
+
+const ACTS = { acknowledge: ["take_over", []], snooze: ["put_off", ["until"]], resolve: ["settle", ["outcome"]] };
+const ASKED = ["until", "outcome"]; // by one act or another
+
 let asked;
-function acknowledge(warning) {
-  asked = warning;
+function act(name, warning) {
+  asked = { name, warning };
+  const [title, fields] = ACTS[name];
+  for (const [id, said] of [["dialog-title", title], ["do", name]]) {
+    find(id).dataset.word = said;
+    find(id).textContent = word(said);
+  }
   find("dialog-why").textContent = `${warning.subscriber_id} · ${sentence(warning.why)} ${atRisk(warning)}`;
   find("dialog-error").hidden = true;
-  const form = find("acknowledge");
-  form.elements.by.value = remember("by") ?? "";
-  form.elements.note.value = "";
+  const { elements } = find("act");
+  for (const field of ASKED) {
+    find(field).hidden = elements[field].disabled = !fields.includes(field);
+  }
+  elements.by.value = remember("by") ?? "";
+  elements.note.value = "";
   find("dialog").showModal();
-  form.elements[form.elements.by.value ? "note" : "by"].focus();
+  elements[elements.by.value ? (fields[0] ?? "note") : "by"].focus();
 }
 
 async function send(event) {
   event.preventDefault();
-  const form = find("acknowledge");
-  const said = { by: form.elements.by.value.trim(), note: form.elements.note.value.trim() || null };
+  const said = Object.fromEntries([...new FormData(find("act"))].map(([name, value]) => [name, value.trim()]));
+  said.note ||= null;
   remember("by", said.by);
   const problem = await post(asked, said);
   if (!problem) {
@@ -91,18 +130,19 @@ async function send(event) {
   find("dialog-error").hidden = false;
 }
 
-async function post(warning, said) {
+async function post({ name, warning }, said) {
   try {
-    const answer = await fetch(`/v1/warnings/${encodeURIComponent(warning.id)}/acknowledge`, {
+    const answer = await fetch(`/v1/warnings/${encodeURIComponent(warning.id)}/${name}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(said),
     });
     const told = await answer.json();
     if (!answer.ok) return told.detail;
-    if (!told.applied) find("said").textContent = word("accepted");
+    const { applied, ...now } = told;
+    if (!applied) find("said").textContent = word("accepted");
     // The stream tells the same; whoever looks sees it at once.
-    if (told.applied) table.put({ ...warning, state: "acknowledged", acknowledged_by: said.by });
+    if (applied) table.put({ ...warning, snoozed_until: null, ...now });
     drawer.again(warning);
     return null;
   } catch {
@@ -128,7 +168,7 @@ find("lookup").addEventListener("submit", (event) => {
   event.preventDefault();
   drawer.look(find("who").value.trim());
 });
-find("acknowledge").addEventListener("submit", send);
+find("act").addEventListener("submit", send);
 find("cancel").addEventListener("click", () => find("dialog").close());
 for (const button of document.querySelectorAll("[data-language]")) {
   button.addEventListener("click", () => speak(button.dataset.language));

@@ -2,11 +2,11 @@
 
 import { chart } from "./chart.js";
 import { find, h } from "./dom.js";
-import { actBy, atRisk, badge, details, pairs, severity, state } from "./warnings.js";
+import { actBy, acts, atRisk, badge, details, isOpen, pairs, severity, state, withheld } from "./warnings.js";
 import { bytes, count, date, decimal, moment, money, segment, sentence, word } from "./words.js";
 
 export class Drawer {
-  // `does` has acknowledge(warning).
+  // `does` has act(name, warning).
   constructor(does) {
     this.does = does;
     find("close").addEventListener("click", () => this.close());
@@ -72,6 +72,7 @@ function sections(record, does) {
     offers(record),
     section("last_90", chart(record)),
     h("div", { class: "columns" }, account(record), ties(record), profile(record), contacts(record)),
+    warnings.withheld.length ? section("withheld", warnings.withheld.map((warning) => card(warning, does))) : null,
     warnings.past.length ? section("past_warnings", warnings.past.map((warning) => card(warning, does))) : null,
   ].filter(Boolean);
 }
@@ -102,6 +103,8 @@ function alarms(record) {
     porting && porting.state !== "none" && h("p", { class: "avoid" }, `${word("porting_state")}: ${word(porting.state)}${porting.to_network ? ` → ${porting.to_network}` : ""}${porting.since ? `, ${word("since", date(porting.since))}` : ""}`),
     porting && moves.includes(porting.state) && h("p", { class: "avoid" }, word("no_courting")),
     complaint && h("p", { class: "avoid" }, `${word("complaint")}: ${complaint.topic ?? complaint.complaint_id}${complaint.since ? `, ${word("since", date(complaint.since))}` : ""}`),
+    record.withheld === "feed" && h("p", { class: "avoid" }, word("withheld_feed")),
+    ...record.mutes.map((mute) => h("p", { class: "avoid" }, word("muted", date(mute.until), mute.by, mute.note))),
     record.arrears_minor > 0 && h("p", { class: "avoid" }, `${word("arrears")}: ${amount(record.arrears_minor)}`),
   ].filter(Boolean);
   return said.length ? h("div", {}, said) : null;
@@ -113,10 +116,11 @@ function card(warning, does) {
     { class: `card ${warning.severity} ${warning.state}` },
     h("p", {}, severity(warning), " ", h("code", {}, warning.rule), " ", state(warning)),
     h("p", { class: "said" }, sentence(warning.why)),
-    warning.state !== "resolved" && sentence(warning.avoid) ? h("p", { class: "avoid" }, `${word("avoid")}: ${sentence(warning.avoid)}`) : null,
+    withheld(warning),
+    isOpen(warning) && sentence(warning.avoid) ? h("p", { class: "avoid" }, `${word("avoid")}: ${sentence(warning.avoid)}`) : null,
     h("p", { class: "quiet" }, `${word("money")} `, h("strong", {}, atRisk(warning)), ` · ${word("act_by")} `, actBy(warning)),
     h("details", {}, h("summary", {}, word("details")), details(warning, true)),
-    warning.state === "raised" ? h("button", { type: "button", class: "button small", onclick: () => does.acknowledge(warning) }, word("acknowledge")) : null,
+    h("p", { class: "acts" }, acts(warning, does)),
   );
 }
 

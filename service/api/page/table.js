@@ -1,7 +1,7 @@
 // The live table: rows come and change in place, at most once a frame, and stand still while paused.
 
 import { find, h } from "./dom.js";
-import { actBy, atRisk, details, isOpen, orders, severity, state } from "./warnings.js";
+import { actBy, acts, atRisk, details, isOpen, orders, severity, state, turn, withheld } from "./warnings.js";
 import { count, moment, sentence, word } from "./words.js";
 
 const KEPT = 500;
@@ -14,16 +14,18 @@ const SORTS = {
 };
 
 export class Table {
-  // `does` has look(subscriberId) and acknowledge(warning).
+  // `does` has look(subscriberId) and act(name, warning).
   constructor(does) {
     this.does = does;
     this.warnings = new Map();
     this.drawn = new Map(); // id -> {warning, row, more}
     this.opened = new Set();
+    this.turns = new Map(); // id -> the transition that the stream told last
     this.fresh = new Set();
     this.isPaused = false;
     this.waiting = 0;
     this.isLoaded = false;
+    this.nothing = []; // words where no warning is to be shown
     this.order = "newest";
   }
 
@@ -40,7 +42,8 @@ export class Table {
     this.#draw();
   }
 
-  put(warning) {
+  put(warning, transition = null) {
+    if (transition) this.turns.set(warning.id, transition);
     if (!this.warnings.has(warning.id)) {
       if (!isOpen(warning)) return;
       this.fresh.add(warning.id);
@@ -87,7 +90,7 @@ export class Table {
       if (body.children[at] !== row) body.insertBefore(row, body.children[at] ?? null);
     });
     while (body.children.length > rows.length) body.lastChild.remove();
-    for (const id of this.drawn.keys()) if (!this.warnings.has(id)) this.drawn.delete(id);
+    for (const known of [this.drawn, this.turns]) for (const id of known.keys()) if (!this.warnings.has(id)) known.delete(id);
     this.fresh.clear();
   }
 
@@ -97,7 +100,7 @@ export class Table {
     find("table").hidden = size === 0;
     find("empty").hidden = size > 0;
     if (!size) {
-      const said = this.isLoaded ? [h("p", {}, word("nothing")), h("p", { class: "quiet" }, word("nothing_yet"))] : [h("p", {}, word("loading"))];
+      const said = this.isLoaded ? this.nothing.map((said) => h("p", {}, word(said))) : [h("p", {}, word("loading"))];
       find("empty").replaceChildren(...said);
     }
     const button = find("pause");
@@ -134,18 +137,14 @@ export class Table {
         "td",
         { class: "why", "data-label": word("what_moved") },
         h("p", {}, sentence(warning.why)),
-        h("p", { class: "quiet" }, h("code", {}, warning.rule), warning.kind === "risk" ? null : ` · ${word(warning.kind)}`, " ", state(warning)),
+        h("p", { class: "quiet" }, h("code", {}, warning.rule), warning.kind === "risk" ? null : ` · ${word(warning.kind)}`, " ", state(warning), " ", turn(this.turns.get(warning.id))),
+        withheld(warning),
       ),
       h("td", { class: "number", "data-label": word("money") }, atRisk(warning)),
       cell("act_by", actBy(warning)),
       cell("orders", orders(warning)),
-      h("td", { class: "do" }, this.#acknowledge(warning), this.#toggle(warning)),
+      h("td", { class: "do" }, acts(warning, this.does), this.#toggle(warning)),
     );
-  }
-
-  #acknowledge(warning) {
-    if (warning.state !== "raised") return null;
-    return h("button", { type: "button", class: "button small take", onclick: () => this.does.acknowledge(warning) }, word("acknowledge"));
   }
 
   #toggle(warning) {

@@ -1,10 +1,10 @@
 // Counters of what is open, by severity and by rule; each is also the filter for what it counts.
 
 import { find, h } from "./dom.js";
-import { isOpen } from "./warnings.js";
 import { count, word } from "./words.js";
 
 const LEVELS = ["critical", "warning", "notice"];
+const COUNTED = { raised: 1, reopened: 1, resolved: -1 };
 const EVERY_MS = 5000;
 const SOON_MS = 1000;
 
@@ -42,9 +42,9 @@ export class Tiles {
   count(warning, transition) {
     const open = this.open.get(warning.rule);
     const key = `${warning.id} ${transition}`;
-    if (!open || transition === "acknowledged" || this.seen.has(key)) return;
+    if (!open || !(transition in COUNTED || transition === "escalated") || this.seen.has(key)) return;
     this.seen.set(key, true);
-    open[warning.severity] = Math.max(0, open[warning.severity] + (isOpen(warning) ? 1 : -1));
+    open[warning.severity] = Math.max(0, open[warning.severity] + (COUNTED[transition] ?? 0));
     this.settling ??= setTimeout(() => {
       this.settling = null;
       this.refresh();

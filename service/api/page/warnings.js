@@ -16,18 +16,39 @@ export function actBy(warning) {
   return h("time", { datetime: warning.act_by }, date(warning.act_by));
 }
 
-export function state(warning) {
-  if (warning.state === "resolved") return badge("done", word(warning.outcome ?? "resolved"));
-  if (warning.state === "acknowledged") {
-    return badge("taken", warning.acknowledged_by ? word("acknowledged_by", warning.acknowledged_by) : word("acknowledged"));
-  }
-  return null;
+const STATES = {
+  resolved: (warning) => badge("done", word(warning.outcome ?? "resolved")),
+  acknowledged: (warning) => badge("taken", warning.acknowledged_by ? word("acknowledged_by", warning.acknowledged_by) : word("acknowledged")),
+  snoozed: (warning) => badge("later", warning.snoozed_until ? word("snoozed_until", date(warning.snoozed_until)) : word("snoozed")),
+  recovering: (warning) => badge("good", warning.recovering_on ? word("recovering_on", date(warning.recovering_on)) : word("recovering")),
+};
+
+export const state = (warning) => STATES[warning.state]?.(warning) ?? null;
+
+// What just befell a warning beside its state; `transition` is how the stream has told it.
+export const turn = (transition) => (transition === "escalated" || transition === "reopened" ? badge("plain", word(transition)) : null);
+
+export const withheld = (warning) => (warning.suppressed_by ? h("p", { class: "quiet" }, badge("plain", word("withheld")), " ", sentence(warning.suppressed_why)) : null);
+
+// What can be done with a warning, each as a button; `does` has act(name, warning).
+const ACTS = {
+  acknowledge: (warning) => !warning.acknowledged_by && ["raised", "snoozed", "recovering"].includes(warning.state),
+  snooze: (warning) => ["raised", "acknowledged", "snoozed"].includes(warning.state),
+  resolve: isOpen,
+};
+
+export function acts(warning, does) {
+  const named = Object.keys(ACTS).filter((name) => ACTS[name](warning));
+  return named.map((name) => h("button", { type: "button", class: `button small ${name}`, onclick: () => does.act(name, warning) }, word(name)));
 }
+
+// Why there is no order, where the word means something else of a warning.
+const WITHHELD = { rule: "withheld", holiday: "holiday_mute" };
 
 export function orders(warning) {
   if (!warning.orders.length) return h("span", { class: "quiet" }, word("none"));
   const told = warning.orders.map((order) =>
-    h("li", { class: order.ordered ? "sent" : "withheld" }, `${word(order.channel)}: ${word(order.ordered ? "ordered" : order.withheld)}`),
+    h("li", { class: order.ordered ? "sent" : "withheld" }, `${word(order.channel)}: ${word(order.ordered ? "ordered" : (WITHHELD[order.withheld] ?? order.withheld))}`),
   );
   return h("ul", { class: "orders" }, told);
 }
