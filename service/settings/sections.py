@@ -338,7 +338,8 @@ class HttpSettings(Section):
         default=1_000, description="How long an answer waits for another replica before it goes without"
     )
     acknowledge_wait_ms: Milliseconds = Field(
-        default=2_000, description="How long an acknowledgement waits for its shard before it answers 202"
+        default=2_000,
+        description="How long what somebody did waits for the shards to apply it before it is answered by 202",
     )
 
 

@@ -146,9 +146,8 @@ def test_every_turn_of_a_case_is_shown(page: Page, served: Served) -> None:
 
 def test_what_is_withheld_is_shown_apart_with_why(page: Page, served: Served) -> None:
     served.place.desk.show(row(9, suppressed_by="rule:silence"))
-    page.run(
-        "const s = document.querySelector('[name=suppressed]'); s.value = 'true'; s.form.dispatchEvent(new Event('change'))"
-    )
+    page.run("document.querySelector('[name=suppressed]').value = 'true'")
+    page.run("document.getElementById('filters').dispatchEvent(new Event('change'))")
     page.until_texts("#rows .who", ["s-0009"])
     assert "Withheld The subscriber has an open warning of rule silence." in page.texts("#rows > tr")[0]
     served.place.desk.tell(row(4))
