@@ -79,7 +79,8 @@ def reasons(state: State, rulebook: Rulebook, lines: pl.DataFrame, day: int) -> 
     """What of mutes, inhibiting episodes and calendars withholds each line on a day, null where nothing does."""
     inhibited = _inhibited(state, rulebook, lines, day)
     named = (_muted(state.mutes.values(), day), inhibited, _on_holiday(rulebook, day))
-    return lines.select(pl.coalesce(*named).alias("suppressed_by")).to_series()
+    # In one piece: of a frame in several polars makes as many lines of a constant as there are pieces.
+    return lines.rechunk().with_columns(suppressed_by=pl.coalesce(*named))["suppressed_by"]
 
 
 def _withhold(state: State, rulebook: Rulebook, lines: pl.DataFrame, moment: Moment) -> pl.DataFrame:
