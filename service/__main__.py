@@ -8,6 +8,7 @@ import typer
 from service.commands.dead_letters import dead_letters
 from service.commands.demo import demo
 from service.commands.diff import diff
+from service.commands.explain import explain
 from service.commands.past import backtest, bootstrap, windows
 from service.commands.replay import replay
 from service.commands.rulebooks import publish, release, versions
@@ -59,6 +60,7 @@ rules.command()(signals)
 rules.command("test")(run_tests)
 rules.command()(backtest)
 rules.command()(diff)
+rules.command()(explain)
 rules.command()(publish)
 rules.command()(versions)
 rules.command()(release)
