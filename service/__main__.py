@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from service.commands.calibrate import calibrate
 from service.commands.dead_letters import dead_letters
 from service.commands.demo import demo
 from service.commands.diff import diff
@@ -59,6 +60,7 @@ app.command()(settings)
 rules.command()(signals)
 rules.command("test")(run_tests)
 rules.command()(backtest)
+rules.command()(calibrate)
 rules.command()(diff)
 rules.command()(explain)
 rules.command()(publish)

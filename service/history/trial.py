@@ -143,10 +143,14 @@ def _comparable(made: Sequence[Trial]) -> Iterator[list[Trial]]:
 
 def _are_alike(one: Rulebook, other: Rulebook) -> bool:
     """Whether both mean the same by every signal: their own ones, tiers, and what is compared with others."""
-    if one.derived != other.derived or one.dimensions != other.dimensions:
+    if _own_signals(one) != _own_signals(other) or one.dimensions != other.dimensions:
         return False
     compares = [bool(compared_windows(name for rule in book.rules for name in rule.names)) for book in (one, other)]
     return not any(compares) or one.holidays == other.holidays
+
+
+def _own_signals(rulebook: Rulebook) -> dict[str, str]:
+    return {name: _key(derived.expression) for name, derived in rulebook.derived.items()}
 
 
 def _verdicts(view: View, rules: Sequence[Rule]) -> dict[str, np.ndarray]:

@@ -99,7 +99,7 @@ def test_parts_of_an_or_and_bounds_on_both_sides(state: State, tmp_path: Path) -
 def test_a_parameter_is_the_subscribers_own_and_a_scope_is_a_condition(state: State, tmp_path: Path) -> None:
     rule = RULE.replace(
         "params: {drop: 0.3}",
-        "params: {drop: {default: 0.3, overrides: [{market: campus, value: 0.2}]}}\nscope: days_silent < 9",
+        "params: {drop: {default: 0.3, overrides: [{market: campus, value: 0.2}]}}\nscope: days_silent < 40",
     ).replace("when: spend_30d_drop", "when: voice_30d_drop")
     rulebook = load(make_folder(tmp_path, {"drops/some.yaml": rule}), SIGNALS)
     found = told(state, "ben", "some", rulebook)
@@ -107,4 +107,4 @@ def test_a_parameter_is_the_subscribers_own_and_a_scope_is_a_condition(state: St
     assert [one.values.get(":drop") for one in found.when.parts] == [None, 0.2]
     assert [one.values.get(":drop") for one in told(state, "anna", "some", rulebook).when.parts] == [None, 0.3]
     plain = found.plain()
-    assert [part["condition"] for part in plain["when"]["parts"]] == ["days_silent < 9", "voice_30d_drop >= :drop"]
+    assert [part["condition"] for part in plain["when"]["parts"]] == ["days_silent < 40", "voice_30d_drop >= :drop"]
