@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from service.commands.calibrate import calibrate
 from service.commands.dead_letters import dead_letters
 from service.commands.demo import demo
 from service.commands.diff import diff
+from service.commands.explain import explain
 from service.commands.past import backtest, bootstrap, windows
 from service.commands.replay import replay
 from service.commands.rulebooks import publish, release, versions
@@ -58,7 +60,9 @@ app.command()(settings)
 rules.command()(signals)
 rules.command("test")(run_tests)
 rules.command()(backtest)
+rules.command()(calibrate)
 rules.command()(diff)
+rules.command()(explain)
 rules.command()(publish)
 rules.command()(versions)
 rules.command()(release)

@@ -15,6 +15,7 @@ from service.core.state import Config
 from service.history.bulk import KnownDays, bootstrap_days
 from service.history.past import Lot
 from service.history.sealed import Sealed, open_sealed
+from service.ports import Snapshot
 from service.settings import Settings
 from service.store.store import Store
 
@@ -59,16 +60,22 @@ def shards_of(settings: Settings, config: Config, store: Store, partitions: list
 
 def shard_of(settings: Settings, config: Config, store: Store, partition: int) -> Sealed | None:
     """A shard's past as its newest snapshot has it; None where it has closed no day yet."""
+    snapshot = newest_of(settings, store, partition)
+    try:
+        return open_sealed(config, snapshot)
+    except ValueError as error:
+        fail(str(error))
+
+
+def newest_of(settings: Settings, store: Store, partition: int) -> Snapshot:
+    """A shard's newest snapshot, or the end where it has none that can be used."""
     try:
         snapshot = store.newest(partition, _ALL)
     except OSError as error:
         fail(unasked(settings, error))
     if snapshot is None:
         fail(f"shard {partition} has no usable snapshot: see `snapshot verify`")
-    try:
-        return open_sealed(config, snapshot)
-    except ValueError as error:
-        fail(str(error))
+    return snapshot
 
 
 def last_days(store: Store, partitions: list[int]) -> list[int]:

@@ -14,7 +14,7 @@ from service.core.events import CHANNELS
 from service.core.judge import LOST, daily_rules
 from service.core.publication import LEAVING
 from service.core.raising import severity_of
-from service.core.rules import Rule, Rulebook
+from service.core.rules import Order, Rule, Rulebook
 from service.core.signals import View, columns
 from service.history.sealed import Sealed
 
@@ -143,10 +143,14 @@ def _comparable(made: Sequence[Trial]) -> Iterator[list[Trial]]:
 
 def _are_alike(one: Rulebook, other: Rulebook) -> bool:
     """Whether both mean the same by every signal: their own ones, tiers, and what is compared with others."""
-    if one.derived != other.derived or one.dimensions != other.dimensions:
+    if _own_signals(one) != _own_signals(other) or one.dimensions != other.dimensions:
         return False
     compares = [bool(compared_windows(name for rule in book.rules for name in rule.names)) for book in (one, other)]
     return not any(compares) or one.holidays == other.holidays
+
+
+def _own_signals(rulebook: Rulebook) -> dict[str, str]:
+    return {name: _key(derived.expression) for name, derived in rulebook.derived.items()}
 
 
 def _verdicts(view: View, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
@@ -172,23 +176,35 @@ def _key(condition: pl.Expr) -> str:
 
 
 def _orders(sealed: Sealed, trial: Trial, raised: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Rows by channel that an order is wanted for and allowed: of the more urgent first."""
+    """Rows by channel that an order is wanted for and allowed."""
+    asking = [(trial.courses[name].rule, rows) for name, rows in raised.items() if rows.size]
+    asking = [(rule, rows) for rule, rows in asking if rule.orders and _may_order(rule)]
+    if not asking:
+        return {}
+    everybody = np.unique(np.concatenate([rows for _, rows in asking]))
+    names = frozenset().union(*(_named_by_orders(rule) for rule, _ in asking))
+    signals = columns(View.under(trial.rulebook, sealed.state, everybody), sorted(names))
     told: dict[str, list[np.ndarray]] = {channel: [] for channel in CHANNELS}
-    for rule_id, rows in raised.items():
-        rule = trial.courses[rule_id].rule
-        if not rows.size or not rule.orders or rule.kind == "restricted" or rule.status == "experimental":
-            continue
-        names = {"porting", *(f"consent_{order.channel}" for order in rule.orders)}
-        roots = [order.when.meta.root_names() for order in rule.orders if order.when is not None]
-        names |= {name for one in roots for name in one} - {"severity"}
-        names |= {name for _, condition in rule.severities for name in condition.meta.root_names()}
-        signals = columns(View.under(trial.rulebook, sealed.state, rows), sorted(names)).with_columns(
-            severity=severity_of(rule)
-        )
-        courted = ~pl.col("porting").is_in(LEAVING)
-        for order in rule.orders:
-            wanted = pl.lit(value=True) if order.when is None else order.when.fill_null(value=False)
-            allowed = pl.col(f"consent_{order.channel}").fill_null(value=False)
-            flags = signals.select(it=wanted & allowed & courted)["it"].to_numpy()
-            told[order.channel].append(rows[np.broadcast_to(flags, rows.size)])
+    for rule, rows in asking:
+        mine = signals[np.searchsorted(everybody, rows)].with_columns(severity=severity_of(rule))
+        flags = mine.select(_wanted(order).alias(str(nth)) for nth, order in enumerate(rule.orders))
+        for nth, order in enumerate(rule.orders):
+            told[order.channel].append(rows[np.broadcast_to(flags[str(nth)].to_numpy(), rows.size)])
     return {channel: np.unique(np.concatenate(parts)) for channel, parts in told.items() if parts}
+
+
+def _may_order(rule: Rule) -> bool:
+    return rule.kind != "restricted" and rule.status != "experimental"
+
+
+def _named_by_orders(rule: Rule) -> set[str]:
+    """The signals that decide whether a rule orders."""
+    conditions = [order.when for order in rule.orders if order.when is not None]
+    conditions += [condition for _, condition in rule.severities]
+    names = {name for condition in conditions for name in condition.meta.root_names()} - {"severity"}
+    return names | {"porting", *(f"consent_{order.channel}" for order in rule.orders)}
+
+
+def _wanted(order: Order) -> pl.Expr:
+    wanted = pl.lit(value=True) if order.when is None else order.when.fill_null(value=False)
+    return wanted & pl.col(f"consent_{order.channel}").fill_null(value=False) & ~pl.col("porting").is_in(LEAVING)

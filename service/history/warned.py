@@ -25,9 +25,11 @@ class Warned:
     why: Mapping[str, str]
 
 
-def warned(state: State) -> Iterator[Warned]:
-    """All open episodes of a shard, by subscriber and rule."""
+def warned(state: State, subscriber: str | None = None) -> Iterator[Warned]:
+    """All open episodes of a shard, or of one subscriber, by subscriber and rule."""
     frame = state.episodes.frame.filter(pl.col("state").is_in(OPEN)).sort("subscriber_id", "rule")
+    if subscriber is not None:
+        frame = frame.filter(pl.col("subscriber_id") == subscriber)
     for line in frame.iter_rows(named=True):
         yield Warned(
             subscriber=line["subscriber_id"],

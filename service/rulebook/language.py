@@ -83,7 +83,7 @@ def compile_expression(text: str, words: Vocabulary, wants: Kind | None = "boole
     """
     walk = Walk(words.signals, words.params)
     try:
-        tree = _parse(text)
+        tree = parse(text)
         kind = walk.visit(tree)
         if not walk.faults and kind is not None and wants not in (kind, None):
             walk.faults.append(f"the expression is a {kind}, expected a {wants}")
@@ -123,7 +123,8 @@ def words_in(text: str) -> set[str]:
     return {found[1] for found in _WORD.finditer(text) if found[1]}
 
 
-def _parse(text: str) -> exp.Expr:
+def parse(text: str) -> exp.Expr:
+    """An expression as a tree, its parameters behind a mark. Raises: LanguageError."""
     # A mark keeps parameters apart from SQL's own words, so that one may be called :drop.
     marked = _PARAMETER.sub(lambda found: f":{PARAMETER_MARK}{found[1]}" if found[1] else found[0], text)
     try:

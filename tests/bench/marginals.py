@@ -56,16 +56,22 @@ def write_days(habits: Habits, days: range, measures: Sequence[str], folder: Pat
     """A Parquet file for each day, with a line for who used anything."""
     rng = np.random.default_rng(2)
     for day in days:
-        left = habits.left if day > LAST_DAY - _MONTH_DAYS else np.float32(1)
-        active = np.flatnonzero(rng.random(len(habits.ids), np.float32) < habits.often * (left > 0))
-        levels = (habits.levels * left)[active]
-        columns = {
-            measure: (1 + levels * _ordinary(rng, active.size) * _MOST[measure]).astype(np.int64)
-            for measure in measures
-        }
+        active, amounts = used_on(habits, day, measures, rng)
         of_day = pl.lit(day, pl.Int32).cast(pl.Date).alias("day")
         lines = pl.DataFrame([habits.ids[active.astype(np.uint32)]]).with_columns(of_day)
-        lines.hstack(pl.DataFrame(columns)).write_parquet(folder / f"{day}.parquet", compression="lz4")
+        lines.hstack(pl.DataFrame(amounts)).write_parquet(folder / f"{day}.parquet", compression="lz4")
+
+
+def used_on(
+    habits: Habits, day: int, measures: Sequence[str], rng: np.random.Generator
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Who used anything on a day, by their numbers, and how much of each measure."""
+    left = habits.left if day > LAST_DAY - _MONTH_DAYS else np.float32(1)
+    active = np.flatnonzero(rng.random(len(habits.ids), np.float32) < habits.often * (left > 0))
+    levels = (habits.levels * left)[active]
+    return active, {
+        measure: (1 + levels * _ordinary(rng, active.size) * _MOST[measure]).astype(np.int64) for measure in measures
+    }
 
 
 def _ordinary(rng: np.random.Generator, count: int) -> np.ndarray:
