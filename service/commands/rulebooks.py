@@ -181,7 +181,8 @@ def release(  # noqa: PLR0913 - the options of a command are its parameters
     """Let warnings out that were kept back.
 
     `standing` are those that were true on a rulebook's first day; `breaker` those of a close that would have told of
-    more subscribers than a close may. Every shard publishes them, with their orders, when it reads this.
+    more subscribers than a close may. Every shard publishes at its next close those that are still open, with their
+    orders.
 
     Example: churn-warning rules release standing --rule silent_14d --by mona
     """
@@ -208,7 +209,8 @@ def release(  # noqa: PLR0913 - the options of a command are its parameters
     of_rule = "" if rule is None else f" of {rule}"
     finish(
         answer,
-        f"Every shard is told to release what was kept back as {what}{of_rule} and raised until {to_date(day)}.",
+        f"At its next close every shard publishes what was kept back as {what}{of_rule}, raised until {to_date(day)} "
+        "and is still open.",
         as_json=json_output,
     )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date, timedelta
@@ -17,6 +17,7 @@ from service.core.rules import Rule, Rulebook
 from service.ports import InForce, Lost, Message, RefusedRulebook
 from service.rulebook.problems import Problem, RulebookError
 from service.wire.decisions import read_decisions
+from service.wire.feedback import Released, instant_text, to_partition
 from service.wire.rulebooks import Version, version_message
 from service.worker import Rulebooks, Worker
 from service.worker import rulebooks as module
@@ -220,3 +221,48 @@ async def test_a_restart_judges_on_with_what_was_published(monkeypatch: pytest.M
 
 def _episodes(stand: Stand, partition: int) -> list[dict[str, Any]]:
     return read_decisions(stand.records(TOPICS.decisions, partition)).episodes.to_dicts()
+
+
+async def test_what_was_standing_on_a_rulebooks_first_day_is_published_once_it_is_released(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_LOOK_S", 0.001)
+    stand = Stand()
+    events = month(CITY, days=12)
+    half = len(events) // 2
+    stand.feed([published("other", 2), *events[:half]])
+    release = Released(
+        "r", "standing", (BEGIN.date() + timedelta(days=2)).isoformat(), "mona", instant_text(0), "other"
+    )
+
+    def warned() -> set[str]:
+        """Subscribers of whom the new rule has warned."""
+        told = [json.loads(record.value or b"") for record in stand.records(TOPICS.warnings)]
+        return {one["subscriber_id"] for one in told if one["rule"] == "other" and one["transition"] == "raised"}
+
+    def standing() -> set[str]:
+        episodes = [one for partition in range(PARTITIONS) for one in _episodes(stand, partition)]
+        kept = [one for one in episodes if one["suppressed_by"] == "standing" and one["state"] == "raised"]
+        return {one["subscriber_id"] for one in kept if one["rule"] == "other"}
+
+    async with learning(stand):
+        await until(all_committed(stand), 60)
+        kept = standing()
+        assert kept
+        assert not warned() & kept
+        stand.feed([to_partition(release, TOPICS.feedback, partition) for partition in range(PARTITIONS)])
+        await until(all_heard(stand), 60)
+        assert standing() == kept  # it is said at the next close
+        stand.feed(events[half:])
+        await until(all_committed(stand), 60)
+    assert standing() == set()
+    assert warned() & kept
+
+
+def all_heard(stand: Stand) -> Callable[[], bool]:
+    def done() -> bool:
+        stand.clock.advance(timedelta(milliseconds=20))
+        committed = (stand.broker.committed.get((GROUP, TOPICS.feedback, number)) for number in range(PARTITIONS))
+        return all(offset == 1 for offset in committed)
+
+    return done
