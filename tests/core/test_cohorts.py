@@ -1,6 +1,7 @@
 """What comparable subscribers kept, and what a calendar lets one expect, against a plain count of each of them."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
 from statistics import median
@@ -47,7 +48,7 @@ def city(seed: int) -> dict[str, tuple[str | None, bool, list[int]]]:
     return people
 
 
-def lived(people: dict[str, tuple[str | None, bool, list[int]]]) -> State:
+def lived(people: Mapping[str, tuple[str | None, bool, list[int]]]) -> State:
     events = []
     for who, (market, suspended, used) in people.items():
         events.append(Event("p", who, "subscriber.profile", START, {"market": market}))
@@ -64,7 +65,7 @@ def lived(people: dict[str, tuple[str | None, bool, list[int]]]) -> State:
     return state
 
 
-def plain(people: dict[str, tuple[str | None, bool, list[int]]]) -> dict[str, tuple[float | None, float | None]]:
+def plain(people: Mapping[str, tuple[str | None, bool, list[int]]]) -> dict[str, tuple[float | None, float | None]]:
     """By subscriber what comparable ones kept, and the drop below what that lets one expect."""
     # One of the two days is a holiday of half the usage.
     shift = {market: 0.75 if market == "campus" else 1.0 for market in MARKETS}
