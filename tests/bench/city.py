@@ -12,7 +12,7 @@ import os
 import resource
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from service.app import collect_seldom, config_of, store_of
 from service.commands.context import read_rulebook
 from service.core.frames import from_frames, leave, meta, pieces_of, to_frames
 from service.core.measures import MEASURES
-from service.core.rules import Rulebook
+from service.core.rules import Limits, Rulebook
 from service.core.state import DEFAULT_WINDOWS_DAYS, Config, State
 from service.core.windows import Windows
 from service.history.bulk import KnownDays, bootstrap_days
@@ -36,6 +36,7 @@ from service.worker.memory import read_resident
 from tests.bench.broadcast import Station, slices_of, told_again
 from tests.bench.marginals import EVENTS_A_DAY, LAST_DAY, day_of_events, draw_habits, write_days, write_profiles
 from tests.bench.place import broker_in, environment, own_folder
+from tests.bench.rules import varied
 from tests.bench.stopwatch import Stopwatch
 
 _STREAMED = 10  # one of so many subscribers uses something on the last day
@@ -48,7 +49,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=int, default=91, help="the last one is streamed")
     parser.add_argument("--partitions", type=int, default=24)
     parser.add_argument("--measures", default="spend,data,outgoing")
-    parser.add_argument("--windows", default="7,14,30", help="days, separated by commas; 30 is what the rules name")
+    parser.add_argument("--windows", default="7,30,90", help="days, separated by commas; the rules name 30 and 90")
+    parser.add_argument("--rules", type=int, default=60, help="daily rules, variations of the shipped ones")
     parser.add_argument("--transitions", type=int, default=500_000, help="published after the close")
     parser.add_argument("--tail", type=int, default=1_800_000, help="records that a restore replays")
     parser.add_argument("--profiles", action="store_true", help="everybody has a profile and a consent, too")
@@ -80,7 +82,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with own_folder() as folder:
         environ = environment("127.0.0.1:1", options.partitions, folder)
         settings = load_settings(environ | {"CHURN_TIME__WINDOWS_DAYS": options.windows}, None)
-        rulebook = read_rulebook(settings)
+        rulebook = varied(settings, read_rulebook(settings), options.rules)
+        # What so many rules say of a first judged day is no fault here.
+        rulebook = replace(rulebook, limits=Limits(breaker_share=1))
         store = store_of(settings)
         city = City(options, folder, config_of(settings, rulebook), rulebook, store)
         _load(city)
@@ -91,7 +95,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             kafka = settings.kafka.model_copy(update={"bootstrap_servers": address})
             settings = settings.model_copy(update={"kafka": kafka})
             asyncio.run(_tell_and_restore(city, Station(settings, city.config, rulebook, store), transitions))
-    sizes = {name: getattr(options, name) for name in ("subscribers", "days", "partitions", "measures", "windows")}
+    named = ("subscribers", "days", "partitions", "measures", "windows", "rules")
+    sizes = {name: getattr(options, name) for name in named}
     return {**sizes, **city.found, "peak_rss_mb": _peak_rss_mb(), "cpus": os.cpu_count()}
 
 
@@ -144,6 +149,7 @@ def _close(city: City) -> dict[int, pl.DataFrame]:
     watch.watch("judge", steps, "judge_rows")
     watch.watch("assign", steps, "assign")
     watch.watch("sums", Windows, "close")
+    watch.watch("cohorts", steps, "compare")
     watch.watch("conclude", steps, "conclude")
     with city.timed("day_close_s"):
         for partition, state in city.states.items():

@@ -51,7 +51,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         state = _shard(settings, shipped, options, folder)
         found: dict[str, Any] = {"subscribers": state.subscribers, "cpus": os.cpu_count()}
         for name, count in (("few", options.few), ("many", options.many)):
-            rulebook = _rulebook(settings, shipped, count)
+            rulebook = varied(settings, shipped, count)
             seconds, met = _judged(state, rulebook, options.turns)
             found |= {name: count, f"{name}_s": round(seconds, 3), f"{name}_met": met}
     return {**found, "ratio": round(found["many_s"] / found["few_s"], 2)}
@@ -74,7 +74,7 @@ def _shard(settings: Settings, rulebook: Rulebook, options: argparse.Namespace, 
     return state
 
 
-def _rulebook(settings: Settings, shipped: Rulebook, count: int) -> Rulebook:
+def varied(settings: Settings, shipped: Rulebook, count: int) -> Rulebook:
     """So many daily rules, each a variation of a shipped one."""
     own = {f"{rule.family}/{rule.id}.yaml": shipped.contents[f"{rule.family}/{rule.id}.yaml"] for rule in shipped.rules}
     daily = [f"{rule.family}/{rule.id}.yaml" for rule in daily_rules(shipped)]
