@@ -53,7 +53,7 @@ def explain(  # noqa: PLR0913 - the options of a command are its parameters
     settings_file: SettingsFile = None,
     json_output: AsJson = False,
 ) -> None:
-    """Say of each rule why it holds of a subscriber, and why it does not.
+    """Say why each rule holds of a subscriber or not.
 
     Every condition with its values, and which number is missing by how much; from a usage file, or from the newest
     snapshot of the subscriber's shard. Of a day before that snapshot usage is known, and profile and bundles as of the

@@ -94,12 +94,13 @@ def diff_sealed(shards: Iterable[Sealed], old: Rulebook, new: Rulebook, days: ra
     difference = Difference()
     for shard in shards:
         check_reach([shard], days.start)
-        one, other = trials(shard, [old, new], days, lambda judged: _stepped(judged, step))
+        one, other = trials(shard, [old, new], days, lambda judged: stepped(judged, step))
         take(difference, shard.state, named(one), named(other))
     return difference
 
 
-def _stepped(days: Iterable[int], step: Step) -> Iterator[int]:
+def stepped(days: Iterable[int], step: Step) -> Iterator[int]:
+    """The days; `step` is called after each."""
     for day in days:
         yield day
         step()

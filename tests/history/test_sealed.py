@@ -17,6 +17,7 @@ from service.core.step import close_through, step
 from service.history.diff import ANY, diff_sealed
 from service.history.files import FileError
 from service.history.sealed import Sealed, seal
+from service.history.tally import backtest_sealed
 from service.history.trial import trials
 from service.rulebook.loading import default_folder, load
 from tests.core.streams import Event, batch_of
@@ -158,3 +159,23 @@ def test_a_stricter_rule_loses_and_a_new_one_wins(lived: tuple[State, list[pl.Da
 def test_days_that_are_not_stored_are_refused(lived: tuple[State, list[pl.DataFrame], list[object]]) -> None:
     with pytest.raises(FileError, match="2025-12-31 cannot be judged: usage is stored from 2026-01-01 on"):
         diff_sealed([sealed(lived[0])], BOOK, BOOK, range(FIRST - 1, FIRST + 3), list)
+
+
+def test_a_backtest_knows_who_left_and_how_long_after(
+    lived: tuple[State, list[pl.DataFrame], list[dict[str, set[int]]]],
+) -> None:
+    state, _, warned = lived
+    shard = sealed(state)
+    left = np.array(sorted(warned[30]["half"]), np.int64)[:3]
+    shard.state.attributes.columns["status"][left] = 5
+    shard.state.attributes.columns["status_since"][left] = FIRST + 35
+    days = range(FIRST, FIRST + DAYS)
+    found = backtest_sealed([replace(shard)], BOOK, days, lambda: None).plain()
+    half = found["rules"]["half"]
+    assert (found["subscribers"], found["leavers"]) == (30, 3)
+    assert half["recall"] == 1
+    assert half["precision"] == pytest.approx(3 / half["warned"])
+    assert half["lift"] == pytest.approx(half["precision"] * 10)
+    assert 35 - 30 <= half["lead_days"] <= 35
+    assert half["open_a_day"] >= sum(len(day["half"]) for day in warned[:35]) / DAYS - 1
+    assert found["rules"]["any"]["warned"] >= half["warned"]

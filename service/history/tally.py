@@ -1,0 +1,107 @@
+"""A backtest of sealed days: of each rule how many it warned on a day, and who of them left, how long after."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from service.core.events import STATUSES
+from service.core.judge import LOST
+from service.core.rules import Rulebook
+from service.history.diff import stepped
+from service.history.sealed import Sealed, check_reach
+from service.history.trial import Trial, trials
+
+ANY = "any"
+
+
+@dataclass(slots=True)
+class Tally:
+    """One rule over all days: subscribers warned at any time, warnings raised and open by day, who left after them."""
+
+    warned: int = 0
+    hits: int = 0
+    raised: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    open: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    lead_days: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tallies:
+    """Of every rule, and of ANY; beside how many there are and how many left in these days."""
+
+    subscribers: int = 0
+    leavers: int = 0
+    rules: dict[str, Tally] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values; ratios are null where nothing can be divided by."""
+        return {
+            "subscribers": self.subscribers,
+            "leavers": self.leavers,
+            "rules": {name: self._plain(tally) for name, tally in self.rules.items()},
+        }
+
+    def _plain(self, tally: Tally) -> dict[str, float | int | None]:
+        leads = np.concatenate(tally.lead_days) if tally.lead_days else np.zeros(0)
+        precision = tally.hits / tally.warned if tally.warned else None
+        share = self.leavers / self.subscribers if self.subscribers else 0
+        return {
+            "warned": tally.warned,
+            "raised_a_day": round(float(tally.raised.mean()), 2) if tally.raised.size else 0.0,
+            "most_raised_a_day": int(tally.raised.max(initial=0)),
+            "open_a_day": round(float(tally.open.mean()), 2) if tally.open.size else 0.0,
+            "precision": precision,
+            "recall": tally.hits / self.leavers if self.leavers else None,
+            "lift": precision / share if precision is not None and share else None,
+            "lead_days": float(np.median(leads)) if leads.size else None,
+        }
+
+
+def backtest_sealed(shards: Iterable[Sealed], rulebook: Rulebook, days: range, step: Callable[[], object]) -> Tallies:
+    """Judge days of shards' sealed past; who left is who was pre-cancelled or cancelled in them, as the snapshot knows.
+
+    Raises: FileError where the days are not stored; DamagedError.
+    """
+    tallies = Tallies()
+    for shard in shards:
+        check_reach([shard], days.start)
+        since = np.where(_has_left(shard), shard.state.attributes["status_since"][: len(shard.state.roster)], -1)
+        (trial,) = trials(shard, [rulebook], days, lambda judged: stepped(judged, step))
+        since = np.where((since >= days.start) & (since < days.stop), since, -1)
+        tallies.subscribers += shard.state.subscribers
+        tallies.leavers += int(np.count_nonzero(since >= 0))
+        _take(tallies, trial, since)
+    return tallies
+
+
+def _has_left(shard: Sealed) -> np.ndarray:
+    codes = [STATUSES.index(status) for status in LOST]
+    left: np.ndarray = np.isin(shard.state.attributes["status"][: len(shard.state.roster)], codes)
+    return left
+
+
+def _take(tallies: Tallies, trial: Trial, since: np.ndarray) -> None:
+    first = np.full(since.size, np.iinfo(np.int32).max, np.int32)
+    everything = tallies.rules.setdefault(ANY, Tally())
+    for name, course in trial.courses.items():
+        tally = tallies.rules.setdefault(name, Tally())
+        _count(tally, course.ever, course.first_day, since)
+        for of in (tally, everything):
+            of.raised = _added(of.raised, course.raised_by_day)
+            of.open = _added(of.open, course.open_by_day)
+        first = np.where(course.ever, np.minimum(first, course.first_day), first)
+    _count(everything, first != np.iinfo(np.int32).max, first, since)
+
+
+def _count(tally: Tally, ever: np.ndarray, first: np.ndarray, since: np.ndarray) -> None:
+    hits = ever & (since > first)
+    # Who was warned only after they had left was not warned of.
+    tally.warned += int(np.count_nonzero(ever & ((since < 0) | hits)))
+    tally.hits += int(np.count_nonzero(hits))
+    tally.lead_days.append(since[hits] - first[hits])
+
+
+def _added(days: np.ndarray, more: list[int]) -> np.ndarray:
+    return np.asarray(more, np.int64) if not days.size else days + np.asarray(more, np.int64)
