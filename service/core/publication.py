@@ -200,7 +200,8 @@ def settle_orders(state: State, rulebook: Rulebook, lines: pl.DataFrame, day: in
     told = dict(zip(wanted["_at"].to_list(), contacted.to_list(), strict=True)) | told
     at = np.fromiter(told, np.int64, len(told))
     lines = lines.with_columns(lines["orders"].scatter(at, list(told.values())))
-    state.episodes.contact(orders_of(lines[at], day))
+    ordered_now = lines[at]
+    state.episodes.contact(_contacts(ordered_now, pl.repeat(to_date(day), ordered_now.height, eager=True)))
     return lines
 
 
@@ -213,9 +214,10 @@ def _one_order(orders: str) -> str:
 
 
 def _reconsidered(state: State, lines: pl.DataFrame) -> pl.Series:
-    """Orders that were withheld with their warning are wanted again, or forbidden by now."""
+    """Orders that were withheld with a warning that no longer is are wanted again, or forbidden by now."""
     kinds = "|".join(_SUPPRESSIONS)
-    again = lines.with_row_index("_at").filter(pl.col("orders").str.contains(f'"(?:{kinds})"'))
+    were = pl.col("orders").str.contains(f'"(?:{kinds})"')
+    again = lines.with_row_index("_at").filter(_REASON.is_null() & were)
     orders = lines["orders"]
     if again.is_empty():
         return orders
@@ -236,16 +238,21 @@ def _law(said: str, channel: str, now: Mapping[str, object]) -> str:
     return WANTED if now[f"consent_{channel}"] else "no_consent"
 
 
-def orders_of(transitions: pl.DataFrame, day: int | None = None) -> pl.DataFrame:
-    """The contacts (columns of CONTACTS) that published transitions order, on a day or when they were raised."""
+def orders_of(transitions: pl.DataFrame) -> pl.DataFrame:
+    """The contacts (columns of CONTACTS) that published transitions order, as of the day they were raised."""
     if transitions.is_empty():
         return pl.DataFrame(schema=CONTACTS)
     is_news = pl.col("transition").is_in(("raised", "escalated")) & _REASON.is_null()
-    ordering = transitions.filter(is_news & pl.col("orders").str.contains('"ordered"', literal=True))
-    lines = [
-        (row["subscriber_id"], channel, row["raised_on"] if day is None else to_date(day), row["episode_id"], "ordered")
-        for row in ordering.select("subscriber_id", "orders", "raised_on", "episode_id").to_dicts()
+    return _contacts(transitions.filter(is_news), transitions.filter(is_news)["raised_on"])
+
+
+def _contacts(lines: pl.DataFrame, days: pl.Series) -> pl.DataFrame:
+    told = lines.select("subscriber_id", "orders", "episode_id", day=days)
+    ordering = told.filter(pl.col("orders").str.contains('"ordered"', literal=True))
+    made = [
+        (row["subscriber_id"], channel, row["day"], row["episode_id"], "ordered")
+        for row in ordering.to_dicts()
         for channel, said in json.loads(row["orders"]).items()
         if said == "ordered"
     ]
-    return pl.DataFrame(lines, schema=CONTACTS, orient="row")
+    return pl.DataFrame(made, schema=CONTACTS, orient="row")
