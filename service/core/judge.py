@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 
 import numpy as np
@@ -67,7 +67,7 @@ class Found:
 
 def judge_rows(state: State, rulebook: Rulebook, rows: np.ndarray, found: Found) -> None:
     """Judge the daily rules for some rows, which have the day behind them; changes nothing."""
-    plan = found.plan = found.plan or _plan(state, rulebook)
+    plan = found.plan = found.plan or _plan(_Same(rulebook), frozenset(state.windows.incomplete))
     if not plan.rules or not rows.size:
         return
     view = View.under(rulebook, state, rows)
@@ -96,13 +96,25 @@ def judge_rows(state: State, rulebook: Rulebook, rows: np.ndarray, found: Found)
                 into[rule.id].append(rows[counted])
 
 
-def _plan(state: State, rulebook: Rulebook) -> Plan:
-    # Where a window's sums are not known, nothing is raised by them, and nothing resolved.
-    unknown = state.windows.incomplete
+@dataclass(frozen=True, slots=True, eq=False)
+class _Same:
+    """A rulebook that is equal to itself alone: shards close day after day by the same one."""
+
+    rulebook: Rulebook
+
+    def __hash__(self) -> int:
+        return id(self.rulebook)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.rulebook is self.rulebook
+
+
+@lru_cache(maxsize=8)
+def _plan(of: _Same, unknown: frozenset[int]) -> Plan:
+    """How a rulebook is judged; by windows whose sums are not known nothing is raised, and nothing resolved."""
+    rulebook = of.rulebook
     rules = tuple(
-        rule
-        for rule in daily_rules(rulebook)
-        if not unknown or not unknown.keys() & windows_of(rule.names, rulebook.derived)
+        rule for rule in daily_rules(rulebook) if not unknown or not unknown & windows_of(rule.names, rulebook.derived)
     )
     holds, ends = Splitting(), Splitting()
     ends.add("lost", pl.col("status").is_in(LOST))
