@@ -260,9 +260,8 @@ def _escalate(work: _Conclusion) -> None:
     )
     withheld = reasons(work.state, work.rulebook, merged, work.close.day).is_not_null()
     published = merged["suppressed_by"].is_null()
-    spoken = settle_orders(work.state, work.rulebook, merged.filter(published & ~withheld), work.close.day)
-    work.tell(spoken, "escalated")
-    work.tell(merged.filter(~published), "escalated")
+    for part in (merged.filter(published & ~withheld), merged.filter(~published)):
+        work.tell(settle_orders(work.state, work.rulebook, part, work.close.day), "escalated")
 
 
 def _merged_orders(before: str, now: str) -> str:
