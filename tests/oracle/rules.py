@@ -103,11 +103,11 @@ _unlinked = pl.col("days_unlinked").is_not_null()
 
 def _drop_rule(measure: str, least: int, drop: float, recovered: float) -> DailyRule:
     window = f"{measure}_30d"
-    fallen = pl.col(f"{window}_drop_vs_cohort")
+    own, fallen = pl.col(f"{window}_drop"), pl.col(f"{window}_drop_vs_cohort")
     return DailyRule(
         name=f"{measure}_drop",
-        when=_all(_normal, pl.col(f"{window}_baseline") >= least, fallen >= drop),
-        clear_when=fallen < recovered,
+        when=_all(_normal, pl.col(f"{window}_baseline") >= least, own > 0, fallen >= drop),
+        clear_when=(own <= 0) | (fallen < recovered),
         critical=_all(pl.col("days_silent") >= CRITICAL_SILENT_DAYS, _high_value),
         warning=_unlinked | _high_value,
         otherwise="notice",
