@@ -309,4 +309,6 @@ def _waiting(work: _Conclusion) -> pl.DataFrame:
             stays |= withheld == what
     known = [rule.id for rule in work.rulebook.rules]
     is_open = pl.col("state").is_in(OPEN)
-    return complete(frame.filter(is_open & withheld.is_not_null() & ~stays & pl.col("rule").is_in(known)))
+    waiting = frame.filter(is_open & withheld.is_not_null() & ~stays & pl.col("rule").is_in(known))
+    # Published now, it is raised, so that an order of it is a contact as every other.
+    return complete(waiting.with_columns(transition=pl.lit("raised")))

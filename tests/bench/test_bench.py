@@ -39,7 +39,7 @@ def test_bad_lines_are_drained_beside_none(kafka_bootstrap: str) -> None:
 
 
 def test_a_city_lives_through_a_day_and_comes_back(kafka_bootstrap: str) -> None:
-    few = ("--days", "35", "--partitions", "3", "--windows", "1,2,30", "--transitions", "500", "--tail", "2000")
+    few = ("--days", "35", "--partitions", "3", "--windows", "1,30,90", "--transitions", "500", "--tail", "2000")
     found = measured("city", kafka_bootstrap, "--subscribers", "1500", *few, "--profiles")
     assert found["subscribers"] == found["known"] == 1500
     assert found["lines"] > 1500 * 34 / 2

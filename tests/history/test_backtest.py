@@ -76,7 +76,7 @@ def test_each_rule_is_told_its_pace_its_lead_its_money_and_its_neighbour(
         scored = judged.scores[rule.id]
         assert scored.warned_per_day == pytest.approx(len(mine) / 92), rule.id
         assert scored.lead_days == (median(leads) if leads else None), rule.id
-        assert scored.money_at_risk_minor == sum(warning.money_at_risk_on(LAST) for warning in now), rule.id
+        assert scored.money_at_risk_minor == sum(warning.on(LAST).money_at_risk_minor for warning in now), rule.id
         most = max(len(open_now.get(rule.id, set()) & open_now.get(name, set())) for name in SHIPPED - {rule.id})
         share = most / len(now) if most else None
         assert (None if scored.overlap is None else scored.overlap.share) == share, rule.id

@@ -43,8 +43,9 @@ def groups(warnings: Iterable[Warned], day: date) -> dict[str, set[str]]:
     for warning in warnings:
         if not warning.is_open_on(day):
             continue
-        names = ["any", warning.rule, warning.severity_on(day)]
-        if warning.asks_for_call_on(day):
+        said = warning.on(day)
+        names = ["any", warning.rule, said.severity]
+        if said.call in ("ordered", "contacted"):
             names.append("outbound.call")
         for name in names:
             found.setdefault(name, set()).add(warning.subscriber)
@@ -56,7 +57,7 @@ def places(told: Told, warnings: Iterable[Warned], day: date) -> dict[str, Place
     severity: dict[str, int] = {}
     for warning in warnings:
         if warning.is_open_on(day):
-            rank = SEVERITIES.index(warning.severity_on(day)) + 1
+            rank = SEVERITIES.index(warning.on(day).severity) + 1
             severity[warning.subscriber] = max(rank, severity.get(warning.subscriber, 0))
     count = pl.sum_horizontal(sign.fill_null(value=False).cast(pl.Int64) for sign in SIGNS)
     year = pl.max_horizontal("spend_90d", 0) * 4

@@ -18,6 +18,26 @@ NEWCOMER_DAYS, NEWCOMER_SILENT_DAYS, HARDLY_ACTIVE_DAYS, A_MONTH_DAYS = 365, 3, 
 
 CANCELLED_KEPT_DAYS = 30
 
+# Comparable are at least so many, of one tier of the usual month: its upper bounds, included; the last tier is open.
+LEAST_COMPARED = 200
+COMPARED = {
+    "spend": (1000, 2000, 3000, 4000, 5000, 6000, 8000, 10000, 13000, 18000),
+    "voice": (0, 30, 90, 160, 240, 340, 450, 600, 800, 1200),
+    "data": (0, 10240, 102400, 1048576, 10485760, 31457280, 52428800, 104857600, 157286400),
+}
+
+CONTACT_GAP_DAYS = 14
+DROPS = frozenset({"spend_drop", "voice_drop", "data_drop"})
+# While one is open, those of the same subscriber are withheld.
+INHIBITS = {
+    "nothing_charged": frozenset({"quiet_newcomer"}),
+    "outgoing_silence": DROPS | {"voice_silence"},
+    "quiet_newcomer": DROPS | {"outgoing_silence", "voice_silence"},
+    "spend_drop": frozenset({"voice_drop", "data_drop"}),
+    "voice_drop": frozenset({"data_drop"}),
+    "voice_silence": frozenset({"voice_drop"}),
+}
+
 CRITICAL_SILENT_DAYS = 14
 
 # Days to act in, by severity.
@@ -67,6 +87,8 @@ class DailyRule:
     warning: pl.Expr
     otherwise: str  # severity where neither is true
     numbers: tuple[str, ...]
+    keep_days: int = 0  # recovers for so long before it is over
+    cool_down_days: int = 0  # holds again so soon after: the same case
 
 
 def _all(*conditions: pl.Expr) -> pl.Expr:
@@ -81,15 +103,21 @@ _unlinked = pl.col("days_unlinked").is_not_null()
 
 def _drop_rule(measure: str, least: int, drop: float, recovered: float) -> DailyRule:
     window = f"{measure}_30d"
-    fallen = pl.col(f"{window}_drop")
+    own, fallen = pl.col(f"{window}_drop"), pl.col(f"{window}_drop_vs_cohort")
     return DailyRule(
         name=f"{measure}_drop",
-        when=_all(_normal, pl.col(f"{window}_baseline") >= least, fallen >= drop),
-        clear_when=fallen < recovered,
+        when=_all(_normal, pl.col(f"{window}_baseline") >= least, own > 0, fallen >= drop),
+        clear_when=(own <= 0) | (fallen < recovered),
         critical=_all(pl.col("days_silent") >= CRITICAL_SILENT_DAYS, _high_value),
         warning=_unlinked | _high_value,
         otherwise="notice",
-        numbers=(window, f"{window}_baseline", f"{window}_drop", "days_silent", "days_unlinked", "monthly_value"),
+        numbers=(
+            window,
+            *(f"{window}_{name}" for name in ("baseline", "drop", "cohort", "drop_vs_cohort")),
+            *("days_silent", "days_unlinked", "monthly_value"),
+        ),
+        keep_days=7,
+        cool_down_days=30,
     )
 
 
@@ -119,15 +147,17 @@ DAILY_RULES = (
         warning=_NEVER,
         otherwise="warning",
         numbers=("days_silent", "own_gap_days", "monthly_value"),
+        cool_down_days=30,
     ),
     DailyRule(
         name="quiet_newcomer",
         when=_all(_normal, _newcomer, _silent_for(NEWCOMER_SILENT_DAYS) | _all(_known_a_month, _hardly_active)),
         clear_when=~_newcomer | _all(pl.col("days_silent") < NEWCOMER_SILENT_DAYS, ~_hardly_active),
-        critical=_all(_long_silent, _high_value),
+        critical=_all(_long_silent, _high_value | _unlinked),
         warning=_NEVER,
         otherwise="warning",
         numbers=("days_silent", "own_gap_days", "active_days_30d", "tenure_days", "days_known", "monthly_value"),
+        cool_down_days=30,
     ),
     DailyRule(
         name="nothing_charged",

@@ -1,9 +1,11 @@
 """Sums over windows of whole days by a plain group_by, and the same for every day at once by running sums."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 
 import polars as pl
 
+from tests.oracle.rules import COMPARED, LEAST_COMPARED
 from tests.oracle.usage import MEASURES, Told
 
 WINDOWS = (1, 7, 14, 30, 60, 90)
@@ -23,8 +25,11 @@ def sums_as_of(told: Told, day: date) -> pl.DataFrame:
     return seen.join(sums, on="subscriber", how="left").fill_null(0).sort("subscriber")
 
 
-def signals(told: Told) -> pl.DataFrame:
-    """A row per subscriber and day from the first seen on: all that the rules ask of these files, as of that day."""
+def signals(told: Told, shards: Mapping[str, int] | None = None) -> pl.DataFrame:
+    """A row per subscriber and day from the first seen on: all that the rules ask of these files, as of that day.
+
+    `shards`: where each subscriber is, who are compared with those of their own; without it all are together.
+    """
     first = told.people.select(pl.col("first_seen").min()).item()
     days = pl.DataFrame({"day": pl.date_range(first, told.last, eager=True)})
     grid = (
@@ -40,7 +45,7 @@ def signals(told: Told) -> pl.DataFrame:
         **{f"{measure}_so_far": pl.col(measure).cum_sum().over("subscriber") for measure in MEASURES},
     )
     thirty = [expression for measure in MEASURES for expression in _thirty_days(measure)]
-    return (
+    told_of = (
         grid.with_columns(
             *thirty,
             spend_90d=_sum_of("spend", 0, 90),
@@ -65,6 +70,33 @@ def signals(told: Told) -> pl.DataFrame:
         .with_columns(*_rhythm())
         .filter(pl.col("day") >= pl.col("first_seen"))
     )
+    shard = pl.lit(0) if shards is None else pl.col("subscriber").replace_strict(shards)
+    return _beside_others(told_of.with_columns(shard=shard)).drop("shard")
+
+
+def _beside_others(people: pl.DataFrame) -> pl.DataFrame:
+    """With what comparable ones of the shard kept of their baselines on the day, and the drop against it.
+
+    Neither file tells a market: comparable are those of one tier, or, where they are too few, all of the shard.
+    """
+    for measure, tops in COMPARED.items():
+        window, baseline = pl.col(f"{measure}_30d"), pl.col(f"{measure}_30d_baseline")
+        tier = pl.sum_horizontal((baseline > top).cast(pl.Int32) for top in tops)
+        people = people.with_columns(tier=tier)
+        compared = people.filter((pl.col("status") == "normal") & (baseline > 0)).with_columns(ratio=window / baseline)
+        for keys, name in ((["shard", "day"], "of_shard"), (["shard", "day", "tier"], "of_tier")):
+            median = compared.group_by(keys).agg(count=pl.len(), ratio=pl.col("ratio").median())
+            # Where half of them stopped altogether nobody can be measured by them.
+            enough = median.filter((pl.col("count") >= LEAST_COMPARED) & (pl.col("ratio") != 0))
+            told = enough.select(*keys, pl.col("ratio").alias(name))
+            people = people.join(told, on=keys, how="left", maintain_order="left")
+        kept = pl.coalesce("of_tier", "of_shard")
+        expected = baseline * kept.fill_null(1.0)
+        people = people.with_columns(
+            kept.alias(f"{measure}_30d_cohort"),
+            pl.when(expected > 0).then(1 - window / expected).alias(f"{measure}_30d_drop_vs_cohort"),
+        ).drop("tier", "of_shard", "of_tier")
+    return people
 
 
 def _sum_of(measure: str, ago: int, days: int) -> pl.Expr:

@@ -218,7 +218,7 @@ def test_a_sentence_cannot_name_what_differs_by_subscriber(tmp_path: Path) -> No
     ]
 
 
-def test_suspension_inhibits_drops_and_silence_as_shipped() -> None:
+def test_suspension_inhibits_whatever_less_usage_looks_like_as_shipped() -> None:
     rulebook = load(default_folder(), SIGNALS)
-    less = {rule.id for rule in rulebook.rules if rule.judges_feed}
+    less = {rule.id for rule in rulebook.rules if rule.family in ("drops", "silence", "levels")}
     assert inhibited(rulebook)["suspended"] == less

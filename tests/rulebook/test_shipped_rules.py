@@ -18,7 +18,7 @@ CONTENT: dict[str, Any] = {
     **dict.fromkeys(SIGNALS),
     **{f"{m}_{w}d": 100 for m in ("spend", "voice", "voice_in", "data", "sms", "outgoing") for w in (1, 7, 14, 30)},
     **{f"{m}_30d_baseline": 100.0 for m in ("spend", "voice", "data", "outgoing")},
-    **{f"{m}_30d_drop": 0.0 for m in ("spend", "voice", "data")},
+    **{f"{m}_30d_{drop}": 0.0 for m in ("spend", "voice", "data") for drop in ("drop", "drop_vs_cohort")},
     "spend_30d_baseline": 3000.0,
     "voice_30d_baseline": 200.0,
     "data_30d_baseline": 5e8,
@@ -52,7 +52,7 @@ CONTENT: dict[str, Any] = {
 HIGH = {"monthly_value": 10_000}
 MANAGED = {"group_id": "G1", "manager": "M1"}
 UNTIED = {"bundles": 0, "hard_bundles": 0, "hard_days_left": None, "days_unlinked": 3}
-SPEND = {"spend_30d_drop": 0.3}
+SPEND = {"spend_30d_drop": 0.2, "spend_30d_drop_vs_cohort": 0.3}
 SILENT = {"days_silent": 14}
 NEW = {"tenure_days": 364}
 # Prepaid, and nothing moved for a month, or a quarter.
@@ -62,8 +62,9 @@ LONG_IDLE = {**IDLE, "spend_90d": 0, "recharge_90d": 0}
 # rule, what is told of the subscriber (and the record), severity (None: the rule does not hold), channels ordered
 CASES: list[tuple[str, dict[str, Any], str | None, str]] = [
     ("spend_drop", SPEND, "notice", ""),
-    ("spend_drop", {"spend_30d_drop": 0.299}, None, ""),
-    ("spend_drop", {"spend_30d_drop": None}, None, ""),
+    ("spend_drop", {"spend_30d_drop": 0.2, "spend_30d_drop_vs_cohort": 0.299}, None, ""),
+    ("spend_drop", {"spend_30d_drop": 0.2, "spend_30d_drop_vs_cohort": None}, None, ""),
+    ("spend_drop", {**SPEND, "spend_30d_drop": 0.0}, None, ""),  # has only grown more slowly than others
     ("spend_drop", {**SPEND, "spend_30d_baseline": 999.0}, None, ""),
     ("spend_drop", {**SPEND, "status": "suspended_one_way"}, None, ""),
     ("spend_drop", {**SPEND, **SILENT}, "notice", ""),
@@ -72,14 +73,14 @@ CASES: list[tuple[str, dict[str, Any], str | None, str]] = [
     ("spend_drop", {**SPEND, **HIGH, **MANAGED}, "warning", "manager"),
     ("spend_drop", {**SPEND, **MANAGED}, "notice", ""),
     ("spend_drop", {**SPEND, **HIGH, **SILENT}, "critical", "call"),
-    ("voice_drop", {"voice_30d_drop": 0.4}, "notice", ""),
-    ("voice_drop", {"voice_30d_drop": 0.39}, None, ""),
-    ("voice_drop", {"voice_30d_drop": 0.9, "voice_30d_baseline": 29.5}, None, ""),
-    ("voice_drop", {"voice_30d_drop": 0.4, **HIGH}, "warning", "call"),
-    ("data_drop", {"data_30d_drop": 0.5}, "notice", ""),
-    ("data_drop", {"data_30d_drop": 0.49}, None, ""),
-    ("data_drop", {"data_30d_drop": 1.0, "data_30d_baseline": 9e6}, None, ""),
-    ("data_drop", {"data_30d_drop": 0.5, **UNTIED}, "warning", "call"),
+    ("voice_drop", {"voice_30d_drop": 0.2, "voice_30d_drop_vs_cohort": 0.4}, "notice", ""),
+    ("voice_drop", {"voice_30d_drop": 0.2, "voice_30d_drop_vs_cohort": 0.39}, None, ""),
+    ("voice_drop", {"voice_30d_drop": 0.2, "voice_30d_drop_vs_cohort": 0.9, "voice_30d_baseline": 29.5}, None, ""),
+    ("voice_drop", {"voice_30d_drop": 0.2, "voice_30d_drop_vs_cohort": 0.4, **HIGH}, "warning", "call"),
+    ("data_drop", {"data_30d_drop": 0.2, "data_30d_drop_vs_cohort": 0.5}, "notice", ""),
+    ("data_drop", {"data_30d_drop": 0.2, "data_30d_drop_vs_cohort": 0.49}, None, ""),
+    ("data_drop", {"data_30d_drop": 0.2, "data_30d_drop_vs_cohort": 1.0, "data_30d_baseline": 9e6}, None, ""),
+    ("data_drop", {"data_30d_drop": 0.2, "data_30d_drop_vs_cohort": 0.5, **UNTIED}, "warning", "call"),
     ("bill_drop", {"bill_drop": 0.3}, "notice", ""),
     ("bill_drop", {"bill_drop": 0.29}, None, ""),
     ("bill_drop", {"bill_drop": None, "bill_baseline": None}, None, ""),
@@ -227,12 +228,13 @@ def test_a_rule_holds_and_orders(
 @pytest.mark.parametrize(
     ("name", "told", "clears"),
     [
-        ("spend_drop", {"spend_30d_drop": 0.25}, False),
-        ("spend_drop", {"spend_30d_drop": 0.19}, True),
-        ("voice_drop", {"voice_30d_drop": 0.35}, False),
-        ("voice_drop", {"voice_30d_drop": 0.29}, True),
-        ("data_drop", {"data_30d_drop": 0.45}, False),
-        ("data_drop", {"data_30d_drop": 0.39}, True),
+        ("spend_drop", {"spend_30d_drop": 0.2, "spend_30d_drop_vs_cohort": 0.25}, False),
+        ("spend_drop", {"spend_30d_drop": 0.2, "spend_30d_drop_vs_cohort": 0.19}, True),
+        ("spend_drop", {"spend_30d_drop": 0.0, "spend_30d_drop_vs_cohort": 0.4}, True),
+        ("voice_drop", {"voice_30d_drop": 0.2, "voice_30d_drop_vs_cohort": 0.35}, False),
+        ("voice_drop", {"voice_30d_drop": 0.2, "voice_30d_drop_vs_cohort": 0.29}, True),
+        ("data_drop", {"data_30d_drop": 0.2, "data_30d_drop_vs_cohort": 0.45}, False),
+        ("data_drop", {"data_30d_drop": 0.2, "data_30d_drop_vs_cohort": 0.39}, True),
         ("bill_drop", {"bill_drop": 0.25}, False),
         ("bill_drop", {"bill_drop": 0.19}, True),
         ("outgoing_silence", {"days_silent": 6, "active_days_30d": 8}, False),
