@@ -37,13 +37,18 @@ _TAKEN = pl.when(pl.col("acknowledged_by").is_null()).then(pl.lit("raised")).oth
 
 
 class Close(NamedTuple):
-    """The close of a day: the day, the instant it ended, the offset of its cut; and as `Moment` has it."""
+    """The close of a day: the day, the instant it ended, the offset of its cut; and as `Moment` has it.
+
+    `lets_go`: episodes of rules that are judged no more end; not where a close goes on with other rules than it began
+    with.
+    """
 
     day: int
     time_us: int
     cut: int
     fresh: frozenset[str] | None = frozenset()
     held: bool | None = None
+    lets_go: bool = True
 
 
 @dataclass(slots=True)
@@ -109,6 +114,8 @@ class _Conclusion:
 def conclude(state: State, rulebook: Rulebook, found: Found, close: Close) -> Concluded:
     """Let the episodes of a shard live through the day just closed."""
     work = _Conclusion(state, rulebook, found, close)
+    if close.lets_go:
+        _let_go(work)
     _expire(work)
     _wake(work)
     work.drop(work.lines(found.ceased, "pending"))
@@ -118,6 +125,14 @@ def conclude(state: State, rulebook: Rulebook, found: Found, close: Close) -> Co
     held = _publish(work, raising)
     transitions = pl.concat(work.told).unique("episode_id", keep="last", maintain_order=True) if work.told else None
     return Concluded(stack([] if transitions is None else [transitions]), tuple(work.dropped), held)
+
+
+def _let_go(work: _Conclusion) -> None:
+    """Episodes of rules that are there no more, or deprecated, end: nothing will ever clear them."""
+    judged = [*work.rules, *(rule.id for rule in event_rules(work.rulebook))]
+    gone = work.state.episodes.frame.filter(~pl.col("rule").is_in(judged))
+    work.drop(gone.filter(pl.col("state") == "pending"))
+    _resolve(work, gone.filter(pl.col("state").is_in(OPEN)), "expired")
 
 
 def _expire(work: _Conclusion) -> None:

@@ -145,7 +145,8 @@ def _judged(state: State, rulebook: Rulebook, book: Book, record: DayRecord, asi
     ended_us = state.due_us(record.day) - state.config.grace_us
     fresh = fresh_rules(book.on(record.day - 1), rulebook) if state.judged else None
     with aside():
-        closing = Close(record.day, ended_us, record.cut, fresh, None if is_new else record.held)
+        lets_go = is_new or book.named(record.rulebook) is not None
+        closing = Close(record.day, ended_us, record.cut, fresh, None if is_new else record.held, lets_go)
         said = conclude(state, rulebook, found, closing)
         # Where all begin, at a shard's first close, is no change.
         moved = changes(state, rulebook, record.day) if state.judged else pl.DataFrame(schema=SEGMENT_CHANGES)

@@ -1,5 +1,6 @@
 """A close that says much comes in slices under one day record, and goes on after an interruption."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -147,7 +148,7 @@ def test_rules_changed_in_the_midst_of_a_close_repeat_nothing_and_take_nothing_b
     retrace_end(state, EVERYBODY, dict.fromkeys((DAY, DAY + 1), len(EVENTS)))
     days = {turn.day.day: turn.day for turn in (*first_day(), *told) if turn.day}
     recall(state, decided(told, days))
-    others = book(rule("other", pl.col("data_1d") < 5))
+    others = replace(book(rule("other", pl.col("data_1d") < 5)), hash="others")
     rest = resume(state, others)
     said = stack([turn.transitions for turn in told])
     more = stack([turn.transitions for turn in rest])
@@ -160,6 +161,10 @@ def test_rules_changed_in_the_midst_of_a_close_repeat_nothing_and_take_nothing_b
     stands = state.episodes.frame.filter(pl.col("rule") == "quiet")
     assert set(stands["state"]) == {"raised"}
     assert sorted(stands["subscriber_id"]) == sorted(said["subscriber_id"])
+    ended = stack([turn.transitions for turn in close_through(state, others, DAY + 2, "clock")])
+    assert set(ended.select("rule", "transition", "outcome").rows()) == {("quiet", "resolved", "expired")}, (
+        "the next day"
+    )
 
 
 def decided(told: list[Turn], days: dict[int, DayRecord]) -> Decisions:
