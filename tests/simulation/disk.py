@@ -80,6 +80,8 @@ class SimulatedFiles(Files):
 class MemoryCopies(Copies):
     """Local copies of one process, which end with it."""
 
+    keeps = True
+
     def __init__(self) -> None:
         self._kept: dict[str, np.ndarray] = {}
 
