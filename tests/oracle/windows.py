@@ -57,7 +57,9 @@ def signals(told: Told, shards: Mapping[str, int] | None = None) -> pl.DataFrame
             *(_drop(measure) for measure in MEASURES),
             days_silent=_days_between(pl.coalesce("last_outgoing", "first_seen"), pl.col("day")),
             monthly_value=pl.col("spend_90d") // 3,
-            tenure_days=_days_between(pl.col("activated_on"), pl.col("day")),
+            tenure_days=pl.when(pl.col("told_on") <= pl.col("day")).then(
+                _days_between(pl.col("activated_on"), pl.col("day"))
+            ),
             # A cancellation at noon counts at the close of its day.
             status=pl.when(pl.col("cancelled_on") <= pl.col("day"))
             .then(pl.lit("cancelled"))
