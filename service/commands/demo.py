@@ -65,12 +65,13 @@ def demo(  # noqa: PLR0913 - the options of a command are its parameters
             configure_logs(settings)
             given = Given(settings, rulebook)
             with faults_as_sentences():
-                answer = asyncio.run(_show(given, city, None if exit_ else pace_s))
+                shown = asyncio.run(_show(given, city, None if exit_ else pace_s))
     except (ProfileError, MockMissingError) as error:
         fail(str(error))
-    if answer is None:
+    if shown is None:
         return
-    silent = [rule.id for rule in given.rulebook.rules if not answer["warnings"].get(rule.id)]
+    answer, met = shown
+    silent = [rule.id for rule in given.rulebook.rules if rule.id not in met]
     finish(answer, _sentence(answer), as_json=json_output)
     if silent:
         typer.echo(f"No subscriber met {', '.join(silent)}.", err=True)
@@ -106,8 +107,11 @@ def _embedded(settings: Settings, address: str, folder: Path, profile: Profile, 
     )
 
 
-async def _show(given: Given, city: City, pace_s: float | None) -> dict[str, Any] | None:
-    """Run the service and feed it the city; None where a person ended it before its time."""
+async def _show(given: Given, city: City, pace_s: float | None) -> tuple[dict[str, Any], set[str]] | None:
+    """Run the service and feed it the city; what came of it and the rules met, published or not.
+
+    None where a person ended it before its time.
+    """
     clock = given.clock
     begun_s = clock.elapsed_s()
     await create_topics(given.settings.kafka, specs_of(given.settings), 1)
@@ -128,7 +132,7 @@ async def _show(given: Given, city: City, pace_s: float | None) -> dict[str, Any
             typer.echo(f"{_sentence(answer)} The page stays until Ctrl-C.", err=True)
             await ending
             return None
-        return answer
+        return answer, service.summary.met
 
 
 async def _feed(given: Given, city: City, service: Running, pace_s: float | None) -> None:

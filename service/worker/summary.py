@@ -21,6 +21,7 @@ class Summary:
         self.counted = self.repeated = self.late = 0
         self.days: Counter[int] = Counter()  # days closed, by partition count
         self.warnings: Counter[str] = Counter()  # published, by rule
+        self.met: set[str] = set()  # rules that somebody met, be it that all of it was withheld
         self.suppressed: Counter[str] = Counter()  # raised and not published at once, by reason
         self.outbound: Counter[str] = Counter()  # orders, by channel
         self.withheld: Counter[str] = Counter()  # orders not made, by reason
@@ -57,6 +58,7 @@ class Summary:
         self._next.turn_committed(turn)
 
     def _count_raised(self, rule: str, orders: str | None, suppressed_by: str | None) -> None:
+        self.met.add(rule)
         if suppressed_by is not None:
             self.suppressed[suppressed_by.partition(":")[0]] += 1
             return

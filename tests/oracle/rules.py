@@ -71,6 +71,8 @@ SILENT_RULES = {
     "postpaid_daily": {
         "nothing_charged": "no fees are told, and no recharges",
         "spend_drop": "no charges are told",
+        "outgoing_silence": "all are in their first year, and called by quiet_newcomer: it is withheld",
+        "voice_silence": "the same; the two who stopped calling had fallen silent before",
         **_SILENT_IN_BOTH,
     },
 }

@@ -33,6 +33,7 @@ def told(usage: dict[int, dict[str, int]], days: int, cancelled: int | None = No
             "subscriber": ["s"],
             "first_seen": [FIRST],
             "activated_on": [FIRST],
+            "told_on": [FIRST],
             "cancelled_on": [None if cancelled is None else nth(cancelled)],
         },
         schema_overrides={"cancelled_on": pl.Date},

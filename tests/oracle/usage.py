@@ -19,7 +19,8 @@ class Told:
     """What a file tells.
 
     `usage` has (subscriber, day, *MEASURES), a row per subscriber and day with any; `people` has (subscriber,
-    first_seen, activated_on, cancelled_on, all days, the last two null where not known). `last` is the last day;
+    first_seen, activated_on, told_on, cancelled_on, all days, all but the first null where not known; `told_on` is when
+    the activation is told). `last` is the last day;
     `consents` says whether all consented to be contacted (else of none it is known); `fee` is everybody's monthly fee,
     None where it is not known.
     """
@@ -47,7 +48,11 @@ def prepaid_monthly(file: Path) -> Told:
     people = (
         rows.sort("subscriber", "month")
         .group_by("subscriber", maintain_order=True)
-        .agg(first_seen=pl.col("first_day").first(), activated_on=pl.col("activated_on").drop_nulls().first())
+        .agg(
+            first_seen=pl.col("first_day").first(),
+            activated_on=pl.col("activated_on").drop_nulls().first(),
+            told_on=pl.col("first_day").filter(pl.col("activated_on").is_not_null()).first(),
+        )
         .with_columns(cancelled_on=pl.lit(None, pl.Date))
     )
     last = rows["month_end"].max()
@@ -71,6 +76,7 @@ def postpaid_daily(file: Path) -> Told:
     people = rows.group_by("subscriber").agg(
         first_seen=pl.col("day").min(),
         activated_on=pl.col("reg_date").first(),
+        told_on=pl.col("day").min(),
         # The end is told by the row of its own day.
         cancelled_on=pl.col("churn_date").filter(pl.col("churn_date") == pl.col("day")).first(),
     )

@@ -57,7 +57,10 @@ def signals(told: Told, shards: Mapping[str, int] | None = None) -> pl.DataFrame
             *(_drop(measure) for measure in MEASURES),
             days_silent=_days_between(pl.coalesce("last_outgoing", "first_seen"), pl.col("day")),
             monthly_value=pl.col("spend_90d") // 3,
-            tenure_days=_days_between(pl.col("activated_on"), pl.col("day")),
+            # Told at midnight, within the grace of the day before, which may lie before the activation itself.
+            tenure_days=pl.when(pl.col("told_on") - pl.duration(days=1) <= pl.col("day")).then(
+                _days_between(pl.col("activated_on"), pl.col("day")).clip(lower_bound=0)
+            ),
             # A cancellation at noon counts at the close of its day.
             status=pl.when(pl.col("cancelled_on") <= pl.col("day"))
             .then(pl.lit("cancelled"))
