@@ -19,7 +19,7 @@ from service.core.calendar import to_date
 from service.core.episodes import OPEN, stack
 from service.core.judge import LOST, Found, cases_of, daily_rules, event_rules
 from service.core.publication import Moment, publish, reasons, settle_orders
-from service.core.raising import complete, pending_lines, raised_lines
+from service.core.raising import PENDING, PENDING_STANDING, complete, pending_lines, raised_lines
 from service.core.rules import SEVERITIES, Rule, Rulebook
 from service.core.signals import View, columns
 from service.core.state import State
@@ -195,11 +195,16 @@ def _return(work: _Conclusion) -> list[pl.DataFrame]:
         for first, market, rule in zip(held_days, markets, pending["rule"].to_list(), strict=True)
     ]
     due = pending.filter(pl.Series(held, dtype=_DAY) >= work.by_rule("for_days"))
-    met = (
-        (work.rules[str(rule)], of_rule["row"].to_numpy(), of_rule["held_on"].cast(_DAY).to_numpy())
-        for (rule,), of_rule in sorted(due.partition_by("rule", as_dict=True).items())
-    )
-    return _raised(work, met)
+    parts = []
+    for reason in (PENDING, PENDING_STANDING):
+        mine = due.filter(pl.col("suppressed_by") == reason)
+        met = (
+            (work.rules[str(rule)], of_rule["row"].to_numpy(), of_rule["held_on"].cast(_DAY).to_numpy())
+            for (rule,), of_rule in sorted(mine.partition_by("rule", as_dict=True).items())
+        )
+        stands = pl.lit("standing" if reason == PENDING_STANDING else None, pl.String)
+        parts += [lines.with_columns(suppressed_by=stands) for lines in _raised(work, met)]
+    return parts
 
 
 def _reopen(work: _Conclusion, lines: pl.DataFrame) -> None:
@@ -213,14 +218,14 @@ def _begin(work: _Conclusion) -> list[pl.DataFrame]:
     fresh = {rule: np.concatenate(rows) for rule, rows in work.found.met.items() if rule in work.rules}
     for name, settled in _recent(work, fresh).items():
         fresh[name] = fresh[name][~np.isin(fresh[name], settled)]
-    at = (work.close.time_us, work.close.cut)
+    at, first = (work.close.day, work.close.time_us, work.close.cut), work.close.fresh
     raising = []
     for rule_id in sorted(fresh):
         rule, rows = work.rules[rule_id], fresh[rule_id]
         if not rows.size:
             continue
         if rule.for_days > 1:
-            lines = pending_lines(work.state, rule, rows, work.close.day, at)
+            lines = pending_lines(work.state, rule, rows, at, stands=first is None or rule_id in first)
             work.tell(work.state.episodes.unknown(lines), "pending")
         else:
             raising.append((rule, rows, np.full(rows.size, work.close.day)))

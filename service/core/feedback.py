@@ -1,7 +1,7 @@
 """What people and channels report: cases taken over, put off or settled, contacts, mutes, and what is let go."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import polars as pl
@@ -20,9 +20,7 @@ def apply_feedback(state: State, frame: pl.DataFrame) -> Turn:
 
     Days are not closed here: see `step.close_through`.
     """
-    parts = [made(state, frame.filter(pl.col("type") == kind)) for kind, made in _OF_EPISODES.items()]
-    transitions = pl.concat([part for part in parts if not part.is_empty()] or [empty_transitions()])
-    transitions = transitions.unique("episode_id", keep="last", maintain_order=True)
+    transitions = [_OF_EPISODES[kind](state, reports) for kind, reports in _runs(frame)]
     reported = frame.filter(pl.col("type") == "contact.reported")
     contacts = reported.select(
         "subscriber_id",
@@ -40,7 +38,7 @@ def apply_feedback(state: State, frame: pl.DataFrame) -> Turn:
     return Turn(
         cursor=state.cursor,
         feedback_cursor=state.feedback_cursor,
-        transitions=stack([transitions]),
+        transitions=stack(transitions),
         contacts=state.episodes.contacts_like(contacts),
         late=pl.DataFrame(schema=LATE),
         counts=Counts(),
@@ -49,12 +47,26 @@ def apply_feedback(state: State, frame: pl.DataFrame) -> Turn:
     )
 
 
+def _runs(frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Reports of episodes in their order, those of one kind in a row together, each episode at most once in a run."""
+    told = frame.filter(pl.col("type").is_in(list(_OF_EPISODES)))
+    kinds, ids = told["type"].to_list(), told["episode_id"].to_list()
+    start = 0
+    seen: set[str] = set()
+    for at, (kind, episode) in enumerate(zip(kinds, ids, strict=True)):
+        if at > start and (kind != kinds[start] or episode in seen):
+            yield kinds[start], told[start:at]
+            start, seen = at, set()
+        seen.add(episode)
+    if kinds:
+        yield kinds[start], told[start:]
+
+
 def _acknowledge(state: State, reports: pl.DataFrame) -> pl.DataFrame:
     """The first to take a case over has it."""
-    first = reports.unique("episode_id", keep="first", maintain_order=True)
     return _change(
         state,
-        first,
+        reports,
         pl.col("state").is_in(("raised", "snoozed", "recovering")) & pl.col("acknowledged_by").is_null(),
         transition=pl.lit("acknowledged"),
         state=pl.when(pl.col("state") == "recovering").then("state").otherwise(pl.lit("acknowledged")),
@@ -65,11 +77,11 @@ def _acknowledge(state: State, reports: pl.DataFrame) -> pl.DataFrame:
 
 
 def _snooze(state: State, reports: pl.DataFrame) -> pl.DataFrame:
-    """The last word counts; what it is put off to has to lie ahead."""
+    """What it is put off to has to lie ahead."""
     ahead = reports.filter(pl.col("until").cast(pl.Int32) > (state.closed_day or 0))
     return _change(
         state,
-        ahead.unique("episode_id", keep="last", maintain_order=True),
+        ahead,
         pl.col("state").is_in(("raised", "acknowledged", "snoozed")),
         transition=pl.lit("snoozed"),
         state=pl.lit("snoozed"),
@@ -79,12 +91,11 @@ def _snooze(state: State, reports: pl.DataFrame) -> pl.DataFrame:
 
 def _settle(state: State, reports: pl.DataFrame) -> pl.DataFrame:
     """Somebody says how it ended."""
-    first = reports.unique("episode_id", keep="first", maintain_order=True)
-    told_us = first["occurred_us"].to_numpy()
+    told_us = reports["occurred_us"].to_numpy()
     days = pl.Series("settled_on", [to_date(day) for day in state.days_of(told_us).tolist()], dtype=pl.Date)
     return _change(
         state,
-        first.with_columns(until=days),
+        reports.with_columns(until=days),
         pl.col("state").is_in(OPEN),
         transition=pl.lit("resolved"),
         state=pl.lit("resolved"),

@@ -86,10 +86,8 @@ def judge_rows(state: State, rulebook: Rulebook, rows: np.ndarray, found: Found)
             told.append((found.over, clears & live))
             if f"{rule.id}:risen" in ends:
                 told.append((found.risen, met & live & ends[f"{rule.id}:risen"]))
-            if rule.for_days > 1 or rule.keep_for_days is not None:
-                told.append((found.again, met & live))
-            if rule.for_days > 1:
-                told.append((found.ceased, ~met & ~clears & live))
+            # Also of rules that neither wait nor linger: a former version of them may have.
+            told += [(found.again, met & live), (found.ceased, ~met & ~clears & live)]
         for into, flags in told:
             counted = flags & believed if rule.judges_feed else flags
             if counted.any():

@@ -86,7 +86,9 @@ def reasons(state: State, rulebook: Rulebook, lines: pl.DataFrame, day: int) -> 
 def _withhold(state: State, rulebook: Rulebook, lines: pl.DataFrame, moment: Moment) -> pl.DataFrame:
     experimental = _experimental(rulebook)
     fresh = pl.lit(value=True) if moment.fresh is None else pl.col("rule").is_in(sorted(moment.fresh))
-    stands = (fresh & _REASON.is_null() & moment.closes) | (_REASON == "standing").fill_null(value=False)
+    # What was only tried before is no news either when its rule begins to count.
+    is_new = _REASON.is_null() | (_REASON == "experimental")
+    stands = (fresh & is_new & moment.closes) | (_REASON == "standing").fill_null(value=False)
     return lines.with_columns(
         suppressed_by=pl.coalesce(
             pl.when(pl.col("rule").is_in(experimental)).then(pl.lit("experimental")),

@@ -64,9 +64,17 @@ def evaluate(frame: pl.DataFrame, expression: pl.Expr, rows: int) -> pl.Series:
     return values if len(values) == rows else values.new_from_index(0, rows)
 
 
-def pending_lines(state: State, rule: Rule, rows: np.ndarray, held_day: int, at: tuple[int, int]) -> pl.DataFrame:
-    """One line per row that has begun to meet a rule with `for`; `at`: the instant and the offset of the close."""
-    time_us, offset = at
+PENDING, PENDING_STANDING = "pending", "pending:standing"
+
+
+def pending_lines(
+    state: State, rule: Rule, rows: np.ndarray, at: tuple[int, int, int], *, stands: bool
+) -> pl.DataFrame:
+    """One line per row that has begun to meet a rule with `for`; `at`: the day, the instant and the cut of the close.
+
+    `stands`: it began on the rule's first day, so that it will be no news when it has held long enough.
+    """
+    held_day, time_us, offset = at
     ids = state.roster.take(rows)
     return complete(
         with_columns(
@@ -77,7 +85,7 @@ def pending_lines(state: State, rule: Rule, rows: np.ndarray, held_day: int, at:
             kind=pl.lit(rule.kind),
             state=pl.lit("pending"),
             severity=pl.lit(rule.default_severity),
-            suppressed_by=pl.lit("pending"),
+            suppressed_by=pl.lit(PENDING_STANDING if stands else PENDING),
             held_on=pl.lit(held_day, pl.Int32).cast(pl.Date),
             changed_us=pl.lit(time_us),
             numbers=pl.lit("{}"),

@@ -101,6 +101,9 @@ def _rule_makes_sense(value: dict[str, object], steps: Steps) -> Iterator[Fault]
         yield (*steps, "clear_when"), "clear_when: a rule with `on` ends by keep_for, expected no clear_when"
     if "on" in value and "for" in value:
         yield (*steps, "for"), "for: a rule with `on` is raised by what happens, expected no for"
+    for name in ("cool_down", "most_per_day"):
+        if "on" in value and name in value:
+            yield (*steps, name), f"{name} is for rules judged every day; a rule with `on` tells of each event"
 
 
 RULE = Fields(

@@ -24,7 +24,7 @@ def state() -> State:
     """A talker who fell to a tenth, one who fell by a third, of another market."""
     made = new_state(Config())
     made.judged = True
-    events = [Event("p", "ben", "subscriber.profile", START, {"market": "campus"})]
+    events = [Event("p", "ben", "subscriber.profile", START, {"market": "public"})]
     for day in range(DAYS):
         for who, less in (("anna", 60), ("ben", 420)):
             seconds = 600 if day < 90 else less
@@ -59,9 +59,9 @@ def test_what_is_missing_is_told_by_how_much(state: State) -> None:
     found = told(state, "ben", "voice_drop")
     assert found.holds is False
     assert found.warning is None
-    assert ("voice_30d_drop >= :drop", False, "0.1 short") in parts(found)
-    drop = next(one for one in found.when.parts if one.text == "voice_30d_drop >= :drop")
-    assert drop.values == {"voice_30d_drop": pytest.approx(0.3), ":drop": 0.4}
+    assert ("voice_30d_drop_vs_cohort >= :drop", False, "0.1 short") in parts(found)
+    drop = next(one for one in found.when.parts if one.text == "voice_30d_drop_vs_cohort >= :drop")
+    assert drop.values == {"voice_30d_drop_vs_cohort": pytest.approx(0.3), ":drop": 0.4}
 
 
 def test_what_is_not_known_is_told_with_the_reason(state: State) -> None:
@@ -81,7 +81,7 @@ def test_what_reads_a_record_waits_for_one(state: State) -> None:
 
 
 def test_parts_of_an_or_and_bounds_on_both_sides(state: State, tmp_path: Path) -> None:
-    when = "(voice_30d BETWEEN 500 AND 900 OR sms_30d > 0) AND (voice_30d < 20 OR market = 'campus')"
+    when = "(voice_30d BETWEEN 500 AND 900 OR sms_30d > 0) AND (voice_30d < 20 OR market = 'public')"
     rule = RULE.replace("when: spend_30d_drop >= :drop", f"when: {when}").replace("params: {drop: 0.3}\n", "")
     rulebook = load(make_folder(tmp_path, {"drops/some.yaml": rule}), SIGNALS)
     found = told(state, "ben", "some", rulebook)
@@ -90,7 +90,7 @@ def test_parts_of_an_or_and_bounds_on_both_sides(state: State, tmp_path: Path) -
         ("voice_30d BETWEEN 500 AND 900", False, "290 short"),
         ("sms_30d > 0", False, "not above it"),
         ("voice_30d < 20", False, "190 over"),
-        ("market = 'campus'", True, ""),
+        ("market = 'public'", True, ""),
     ]
     high = told(state, "anna", "some", replace(rulebook, rules=rulebook.rules))
     assert parts(high)[0][2] == "470 short"
@@ -99,7 +99,7 @@ def test_parts_of_an_or_and_bounds_on_both_sides(state: State, tmp_path: Path) -
 def test_a_parameter_is_the_subscribers_own_and_a_scope_is_a_condition(state: State, tmp_path: Path) -> None:
     rule = RULE.replace(
         "params: {drop: 0.3}",
-        "params: {drop: {default: 0.3, overrides: [{market: campus, value: 0.2}]}}\nscope: days_silent < 40",
+        "params: {drop: {default: 0.3, overrides: [{market: public, value: 0.2}]}}\nscope: days_silent < 40",
     ).replace("when: spend_30d_drop", "when: voice_30d_drop")
     rulebook = load(make_folder(tmp_path, {"drops/some.yaml": rule}), SIGNALS)
     found = told(state, "ben", "some", rulebook)
@@ -107,4 +107,7 @@ def test_a_parameter_is_the_subscribers_own_and_a_scope_is_a_condition(state: St
     assert [one.values.get(":drop") for one in found.when.parts] == [None, 0.2]
     assert [one.values.get(":drop") for one in told(state, "anna", "some", rulebook).when.parts] == [None, 0.3]
     plain = found.plain()
-    assert [part["condition"] for part in plain["when"]["parts"]] == ["days_silent < 40", "voice_30d_drop >= :drop"]
+    assert [part["condition"] for part in plain["when"]["parts"]] == [
+        "days_silent < 40",
+        "voice_30d_drop >= :drop",
+    ]

@@ -45,6 +45,9 @@ def rule(rule_id: str, drop: float, **changes: object) -> Rule:
         numbers=(),
         orders=(Order("call", pl.col("severity") == "warning"), Order("sms", None)),
         window_days=7,
+        keep_for_days=None,
+        cool_down_days=0,
+        inhibits=frozenset(),
         why={},
         params={},
     )

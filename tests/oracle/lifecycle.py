@@ -100,7 +100,7 @@ class Life:
         case = Case(who, rule, day, severity=grave)
         self.cases.append(case)
         if rule.wait > 1:
-            case.severity, case.reason = "notice", "pending"
+            case.severity, case.reason = "notice", "pending" if day else "pending:standing"
             said[id(case)] = "pending"
         else:
             yield case
@@ -135,6 +135,7 @@ class Life:
         return f"rule:{by[0]}" if by else None
 
     def _publish(self, day: int, raising: list[Case], said: dict[int, str], *, first: bool) -> None:
+        standing = [c for c in raising if c.reason == "pending:standing"]
         for case in raising:
             case.state, case.raised, case.reason = "raised", day, None
             case.order = "wanted" if case.rule.orders else None
@@ -149,7 +150,7 @@ class Life:
         for case in [*raising, *waiting]:
             if case.rule.experimental:
                 case.reason = "experimental"
-            elif first and id(case) not in before:
+            elif (first and id(case) not in before) or case in standing:
                 case.reason = "standing"
             else:
                 case.reason = self._inhibitor(case)
