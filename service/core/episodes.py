@@ -174,4 +174,6 @@ def stack(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     parts = [part for part in parts if not part.is_empty()]
     if not parts:
         return empty_transitions()
-    return pl.concat([part[list(TRANSITIONS)] for part in parts]).sort("at", "subscriber_id", "rule", "episode_id")
+    told = pl.concat([part[list(TRANSITIONS)] for part in parts])
+    # Days that a clock closes may have one cut: what befell an episode stays in its order.
+    return told.sort("at", "subscriber_id", "rule", "episode_id", maintain_order=True)
