@@ -10,7 +10,10 @@ from service.app import config_of, intake_of, store_of
 from service.clock import SystemClock
 from service.commands.console import fail, finish, watched
 from service.commands.context import (
+    Aggregates,
     AsJson,
+    AsOfDay,
+    OptionalFile,
     SettingsFile,
     note_silence,
     read_mapping,
@@ -18,7 +21,10 @@ from service.commands.context import (
     read_settings,
     unasked,
 )
-from service.core.calendar import day_at
+from service.commands.tallied import table, tally
+from service.core.calendar import day_at, to_date, to_day
+from service.core.panes import DamagedError
+from service.core.rules import Rulebook
 from service.history.backtest import Backtest, Question
 from service.history.backtest import backtest as judge
 from service.history.bootstrap import Known, NotEmptyError
@@ -120,14 +126,16 @@ def _lot(settings: Settings) -> Lot:
 
 
 def backtest(  # noqa: PLR0913 - the options of a command are its parameters
-    file: File,
+    file: OptionalFile = None,
     *,
-    labels: Annotated[str, typer.Option(help="Column that says who left: 1 or 0.")],
-    as_of: AsOf,
+    labels: Annotated[str | None, typer.Option(help="Column of the file that says who left: 1 or 0.")] = None,
+    as_of: AsOfDay = None,
     left_on: Annotated[
         str | None, typer.Option(help="Column with the day of leaving; without it, the day after --as-of.")
     ] = None,
     mapping: MappingName = None,
+    aggregates: Aggregates = None,
+    days: Annotated[int, typer.Option(min=1, max=400, help="How many days are judged, without a usage file.")] = 90,
     settings_file: SettingsFile = None,
     json_output: AsJson = False,
 ) -> None:
@@ -137,13 +145,21 @@ def backtest(  # noqa: PLR0913 - the options of a command are its parameters
     is (rules/call_order.yaml), over all and within the groups named there. What a breaker, a cap or the first day of a
     rulebook withholds counts as warned, and its orders as made.
 
+    Without a file the usage of the last days is judged that lies in the store, or in --aggregates: there `warned` is
+    who was at any time of these days, who left is who was cancelled in them; what inhibits or mutes is left out.
+
     Example: churn-warning rules backtest usage.parquet --mapping prepaid_monthly --labels churn_sept --as-of 2013-08-31
     """
     settings = read_settings(settings_file)
     rulebook = read_rulebook(settings)
+    if file is None:
+        _try_on_store(settings, rulebook, (aggregates, as_of, days), as_json=json_output)
+        return
     chosen = read_mapping(settings, mapping)
     if chosen is None:
         fail("Labels stand in rows, so a mapping must tell whose they are: --mapping NAME")
+    if labels is None or as_of is None:
+        fail("A usage file is judged as of a day, by a column that says who left: --as-of YYYY-MM-DD --labels COLUMN")
     try:
         question = Question(file, chosen, labels, as_of.date(), left_on)
         tried = judge(question, rulebook, config_of(settings, rulebook), lambda pieces: watched(pieces, "Judging"))
@@ -151,6 +167,20 @@ def backtest(  # noqa: PLR0913 - the options of a command are its parameters
         fail(str(error))
     note_silence(as_of.date(), tried.last_day)
     finish(tried.plain(), _table(tried), as_json=json_output)
+
+
+def _try_on_store(
+    settings: Settings, rulebook: Rulebook, asked: tuple[Path | None, datetime | None, int], *, as_json: bool
+) -> None:
+    aggregates, as_of, count = asked
+    try:
+        days, found = tally(settings, rulebook, aggregates, None if as_of is None else to_day(as_of.date()), count)
+    except (FileError, SettingsError, DamagedError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"The past cannot be read: {error.strerror or error}")
+    answer = {"first_day": str(to_date(days[0])), "last_day": str(to_date(days[-1])), **found.plain()}
+    finish(answer, table(answer), as_json=as_json)
 
 
 def _table(tried: Backtest) -> str:

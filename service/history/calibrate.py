@@ -91,9 +91,13 @@ def _signal(rulebook: Rulebook, band: SegmentBands) -> str:
 
 
 def _drop_of(clause: Clause) -> tuple[Clause, tuple[Clause, ...]] | None:
-    """The part of a condition that a drop is judged by, and the others; None where there is not just one."""
+    """The part of a condition that a drop is judged by, and the others; None where there is not just one.
+
+    `voice_30d_drop > 0` asks only that it fell at all: nothing to calibrate.
+    """
     parts = clause.parts if clause.joined == AND else (clause,)
     drops = [part for part in parts if len(part.bounds) == 1 and part.bounds[0].least and _is_drop(part)]
+    drops = [part for part in drops if part.params] or drops
     if len(drops) != 1:
         return None
     return drops[0], tuple(part for part in parts if part is not drops[0])

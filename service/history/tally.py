@@ -9,6 +9,7 @@ import numpy as np
 from service.core.events import STATUSES
 from service.core.judge import LOST
 from service.core.rules import Rulebook
+from service.core.signals import columns
 from service.history.diff import stepped
 from service.history.sealed import Sealed, check_reach
 from service.history.trial import Trial, trials
@@ -18,13 +19,17 @@ ANY = "any"
 
 @dataclass(slots=True)
 class Tally:
-    """One rule over all days: subscribers warned at any time, warnings raised and open by day, who left after them."""
+    """One rule over all days: subscribers warned at any time, warnings raised and open by day, who left after them.
+
+    `money`: at risk (minor units) of those whose warning is open when the last day closes.
+    """
 
     warned: int = 0
     hits: int = 0
     raised: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     open: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     lead_days: list[np.ndarray] = field(default_factory=list)
+    money: int = 0
 
 
 @dataclass(slots=True)
@@ -34,28 +39,41 @@ class Tallies:
     subscribers: int = 0
     leavers: int = 0
     rules: dict[str, Tally] = field(default_factory=dict)
+    together: np.ndarray | None = None  # rules by rules: for how many both are open when the last day closes
 
     def plain(self) -> dict[str, Any]:
         """As JSON values; ratios are null where nothing can be divided by."""
         return {
             "subscribers": self.subscribers,
             "leavers": self.leavers,
-            "rules": {name: self._plain(tally) for name, tally in self.rules.items()},
+            "rules": {name: self._plain(tally) | self._overlap(name) for name, tally in self.rules.items()},
         }
 
-    def _plain(self, tally: Tally) -> dict[str, float | int | None]:
+    def _overlap(self, name: str) -> dict[str, Any]:
+        """The rule that most of those warned are warned by as well, and their share."""
+        names = [rule for rule in self.rules if rule != ANY]
+        if name == ANY or self.together is None:
+            return {"overlap": None}
+        mine = self.together[names.index(name)].copy()
+        own, mine[names.index(name)] = mine[names.index(name)], 0
+        most = int(mine.argmax())
+        return {"overlap": {"rule": names[most], "share": round(float(mine[most] / own), 4)} if mine[most] else None}
+
+    def _plain(self, tally: Tally) -> dict[str, Any]:
         leads = np.concatenate(tally.lead_days) if tally.lead_days else np.zeros(0)
         precision = tally.hits / tally.warned if tally.warned else None
         share = self.leavers / self.subscribers if self.subscribers else 0
         return {
             "warned": tally.warned,
-            "raised_a_day": round(float(tally.raised.mean()), 2) if tally.raised.size else 0.0,
-            "most_raised_a_day": int(tally.raised.max(initial=0)),
+            # What was open when the first day began is raised on it, and is no measure of a day.
+            "raised_a_day": round(float(tally.raised[1:].mean()), 2) if tally.raised.size > 1 else 0.0,
+            "most_raised_a_day": int(tally.raised[1:].max(initial=0)),
             "open_a_day": round(float(tally.open.mean()), 2) if tally.open.size else 0.0,
             "precision": precision,
             "recall": tally.hits / self.leavers if self.leavers else None,
             "lift": precision / share if precision is not None and share else None,
             "lead_days": float(np.median(leads)) if leads.size else None,
+            "money_at_risk_minor": tally.money,
         }
 
 
@@ -73,7 +91,21 @@ def backtest_sealed(shards: Iterable[Sealed], rulebook: Rulebook, days: range, s
         tallies.subscribers += shard.state.subscribers
         tallies.leavers += int(np.count_nonzero(since >= 0))
         _take(tallies, trial, since)
+        _weigh(tallies, trial, shard)
     return tallies
+
+
+def _weigh(tallies: Tallies, trial: Trial, shard: Sealed) -> None:
+    """What is at risk, and who is warned by several rules, when the last day has closed."""
+    view = shard.view(trial.rulebook)
+    money = columns(view, ["money_at_risk"])["money_at_risk"].fill_null(0).to_numpy()
+    opened = np.stack([course.open[view.rows] for course in trial.courses.values()])
+    for name, mine in zip(trial.courses, opened, strict=True):
+        tallies.rules[name].money += int(money[mine].sum())
+    tallies.rules[ANY].money += int(money[opened.any(axis=0)].sum())
+    flags = opened.astype(np.float64)  # whole numbers, which its product is quick and exact with
+    both = flags @ flags.T
+    tallies.together = both if tallies.together is None else tallies.together + both
 
 
 def _has_left(shard: Sealed) -> np.ndarray:

@@ -105,7 +105,7 @@ def trials(sealed: Sealed, rulebooks: Sequence[Rulebook], days: range, watch: Wa
     ]
     for trial in made:
         names = {name for course in trial.courses.values() for name in course.rule.names}
-        sealed.ask(trial.rulebook, sorted(names | {"status", "porting"}))
+        sealed.ask(trial.rulebook, sorted(names | {"status", "porting", "money_at_risk"}))
     sealed.stand(days.start - 1)
     for day in watch(days):
         sealed.move()

@@ -47,7 +47,7 @@ def test_a_city_lives_through_a_day_and_comes_back(kafka_bootstrap: str) -> None
     assert found["bytes_per_subscriber"] == pytest.approx(sum(found["bytes_by_part"].values()), abs=1)
     assert found["raised"] > 0
     assert found["published"] == 501  # a third of 500 of each shard, rounded up
-    assert set(found["day_close"]) == {"sums", "assign", "judge", "conclude"}
+    assert set(found["day_close"]) == {"sums", "cohorts", "assign", "judge", "conclude"}
     assert found["restored"] == {"subscribers": 1500, "records": 2000}
     figures = {"rss_mb", "bootstrap_s", "day_close_s", "publish_s", "snapshot_s", "snapshot_mb", "restore_s"}
     assert figures <= found.keys()

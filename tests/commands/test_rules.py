@@ -40,14 +40,15 @@ def test_the_shipped_folder_is_good() -> None:
 
 
 def test_what_is_wrong_in_any_file_is_told_by_line_with_status_1(folder: Path) -> None:
-    rule = spoil(folder / "drops" / "spend_drop.yaml", "status = 'normal'", "status = 'nromal'")
+    within = spoil(folder / "drops" / "spend_drop.yaml", "status = 'normal'", "status = 'nromal'")
     mapping = spoil(folder / "mappings" / "postpaid_daily.yaml", "calls: integer", "calls: intger")
     profile = spoil(folder / "profiles" / "demo.yaml", "zone: Asia/Shanghai", "zone: Asia/Atlantis")
     (folder / "mappings" / "odd.yaml").write_bytes(b"\xff")
     found = checked(str(folder))
     lines = found.stdout.splitlines()
     assert found.exit_code == 2
-    assert lines[0] == f"drops/spend_drop.yaml:{rule}: when: status is never 'nromal'; did you mean normal?"
+    # A folded text is known by the line of its key, one above its first.
+    assert lines[0] == f"drops/spend_drop.yaml:{within - 1}: when: status is never 'nromal'; did you mean normal?"
     assert lines[1] == "mappings/odd.yaml: it is not UTF-8 text"
     assert lines[2].startswith(f"mappings/postpaid_daily.yaml:{mapping}: column calls: type intger; did you mean int")
     assert lines[-1].startswith(f"profiles/demo.yaml:{profile}: zone: ")

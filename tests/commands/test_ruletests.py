@@ -31,7 +31,7 @@ def test_what_differs_is_told_with_status_1(tmp_path: Path) -> None:
     (failure,) = answer["failures"]
     assert failure["file"] == str(spoiled)
     assert (failure["subscriber"], failure["at"]) == ("cleo", "30d (2026-01-31)")
-    assert failure["got"] == "bundle_cancelled orders [] withheld {call: porting}"
+    assert failure["got"] == "bundle_cancelled orders [] withheld {call: porting} suppressed by rule:port_requested"
 
 
 def test_what_cannot_be_read_is_told_with_status_2(tmp_path: Path) -> None:
