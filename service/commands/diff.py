@@ -1,6 +1,6 @@
 """The command `rules diff`: who would be warned by a new rulebook, who no longer, on the same past."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -19,13 +19,13 @@ from service.commands.context import (
     read_settings,
 )
 from service.commands.past import MappingName
-from service.commands.sealed import check_closed, last_days, partitions_in, past_of, shards_of
-from service.core.calendar import to_date, to_day
+from service.commands.sealed import Asked, judge_days
+from service.core.calendar import to_day
 from service.core.panes import DamagedError
-from service.core.rules import Rulebook
 from service.history.diff import ANY, Change, Difference, diff_file, diff_sealed
 from service.history.files import FileError, Source
-from service.settings import Settings, SettingsError
+from service.history.sealed import Sealed
+from service.settings import SettingsError
 
 Folder = Annotated[Path, typer.Argument(help="Rules folder.")]
 
@@ -62,7 +62,11 @@ def diff(  # noqa: PLR0913 - the options of a command are its parameters
             found = diff_file(source, (before, after), config, day, lambda pieces: watched(pieces, "Judging"))
         else:
             asked = None if as_of is None else to_day(as_of.date())
-            found = _of_store(settings, (before, after), aggregates, asked, days)
+
+            def judge(shards: Iterator[Sealed], judged: range, step: Callable[[], object]) -> Difference:
+                return diff_sealed(shards, before, after, judged, step)
+
+            _, found = judge_days(settings, after, aggregates, Asked(asked, days), judge)
         if out is not None:
             found.ids.write_parquet(out)
     except (FileError, SettingsError, DamagedError) as error:
@@ -71,26 +75,6 @@ def diff(  # noqa: PLR0913 - the options of a command are its parameters
         fail(f"The past cannot be read, or {out} not be written: {error.strerror or error}")
     answer = {"old": before.hash, "new": after.hash, **found.plain()}
     finish(answer, "\n".join(_table(found)), as_json=json_output)
-
-
-def _of_store(
-    settings: Settings, books: tuple[Rulebook, Rulebook], aggregates: Path | None, asked: int | None, count: int
-) -> Difference:
-    old, new = books
-    config = config_of(settings, new)
-    with past_of(settings, new, aggregates) as store:
-        partitions = partitions_in(settings, store)
-        last = min(last_days(store, partitions), default=0)
-        if asked is not None:
-            check_closed(asked, last)
-        until = last if asked is None else asked
-        days = range(until - count + 1, until + 1)
-        doing = f"Judging {to_date(days[0])} to {to_date(days[-1])}"
-        steps = iter(watched(range(len(partitions) * count), doing))
-        shards = shards_of(settings, config, store, partitions)
-        found = diff_sealed(shards, old, new, days, lambda: next(steps, None))
-        next(steps, None)
-    return found
 
 
 def _table(found: Difference) -> Iterator[str]:

@@ -2,12 +2,13 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from service.app import config_of, intake_of, store_of
 from service.clock import SystemClock
-from service.commands.console import fail
+from service.commands.console import fail, watched
 from service.commands.context import unasked
 from service.core.calendar import day_at, to_date
 from service.core.rules import Rulebook
@@ -20,6 +21,15 @@ from service.settings import Settings
 from service.store.store import Store
 
 _ALL = 2**63 - 1
+_T = TypeVar("_T")
+_Judge = Callable[[Iterator[Sealed], range, Callable[[], object]], _T]  # shards, days, what a judged day calls
+
+
+class Asked(NamedTuple):
+    """The last `days` up to `until` (since 1970), or up to the last day that all shards have closed."""
+
+    until: int | None
+    days: int
 
 
 @contextlib.contextmanager
@@ -89,3 +99,24 @@ def check_closed(day: int, last: int) -> None:
     """Ends where a day has not closed yet."""
     if day > last:
         fail(f"{to_date(day)} is not closed yet: the snapshots' last closed day is {to_date(last)}")
+
+
+def judge_days(
+    settings: Settings, rulebook: Rulebook, aggregates: Path | None, asked: Asked, judge: _Judge[_T]
+) -> tuple[range, _T]:
+    """The days (since 1970) that are asked for, and what `judge` finds in them.
+
+    Raises: FileError, SettingsError, DamagedError, OSError.
+    """
+    config = config_of(settings, rulebook)
+    with past_of(settings, rulebook, aggregates) as store:
+        partitions = partitions_in(settings, store)
+        last = min(last_days(store, partitions), default=0)
+        until = last if asked.until is None else asked.until
+        check_closed(until, last)
+        days = range(until - asked.days + 1, until + 1)
+        doing = f"Judging {to_date(days[0])} to {to_date(days[-1])}"
+        steps = iter(watched(range(len(partitions) * asked.days), doing))
+        found = judge(shards_of(settings, config, store, partitions), days, lambda: next(steps, None))
+        next(steps, None)
+    return days, found

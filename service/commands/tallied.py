@@ -1,13 +1,12 @@
 """`rules backtest` without a usage file: the rules over the days that lie in the store, or in daily aggregates."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from service.app import config_of
-from service.commands.console import watched
-from service.commands.sealed import check_closed, last_days, partitions_in, past_of, shards_of
-from service.core.calendar import to_date
+from service.commands.sealed import Asked, judge_days
 from service.core.rules import Rulebook
+from service.history.sealed import Sealed
 from service.history.tally import Tallies, backtest_sealed
 from service.settings import Settings
 
@@ -22,19 +21,11 @@ def tally(
 
     Raises: FileError, SettingsError, DamagedError, OSError.
     """
-    config = config_of(settings, rulebook)
-    with past_of(settings, rulebook, aggregates) as store:
-        partitions = partitions_in(settings, store)
-        last = min(last_days(store, partitions), default=0)
-        if asked is not None:
-            check_closed(asked, last)
-        until = last if asked is None else asked
-        days = range(until - count + 1, until + 1)
-        steps = iter(watched(range(len(partitions) * count), f"Judging {to_date(days[0])} to {to_date(days[-1])}"))
-        shards = shards_of(settings, config, store, partitions)
-        found = backtest_sealed(shards, rulebook, days, lambda: next(steps, None))
-        next(steps, None)
-    return days, found
+
+    def judge(shards: Iterator[Sealed], judged: range, step: Callable[[], object]) -> Tallies:
+        return backtest_sealed(shards, rulebook, judged, step)
+
+    return judge_days(settings, rulebook, aggregates, Asked(asked, count), judge)
 
 
 def table(answer: dict[str, Any]) -> str:
