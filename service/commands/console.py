@@ -26,8 +26,9 @@ def finish(answer: Mapping[str, Any], sentence: str, *, as_json: bool) -> None:
     typer.echo(orjson.dumps(answer).decode() if as_json else sentence)
 
 
-def printable(data: bytes) -> str:
-    """Bytes of strangers as text that does nothing to a terminal; what is no text, or not to be seen, is escaped."""
+def printable(told: bytes | str) -> str:
+    """What strangers say as text that does nothing to a terminal; what is no text, or not to be seen, is escaped."""
+    data = told.encode(errors="surrogateescape") if isinstance(told, str) else told
     text = data.decode(errors="backslashreplace")
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 

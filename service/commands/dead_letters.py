@@ -1,11 +1,9 @@
 """The commands `dead-letters list`, `show` and `replay`: what could not be read, and sending it again once it can."""
 
-import asyncio
 import contextlib
-import logging
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
@@ -14,16 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.app import UnfitError, intake_of, specs_of
+from service.app import intake_of
+from service.commands.broker import ask, require_topics
 from service.commands.console import NO, fail, finish, printable
 from service.commands.context import AsJson, SettingsFile, read_settings
-from service.kafka.connection import BrokerMissing
 from service.kafka.letters import LetterMissing, Letters, Overtaken
 from service.kafka.log import KafkaLog
 from service.kafka.publisher import KafkaPublisher
-from service.kafka.topics import check_topics
 from service.logs import hashed, show_ids
-from service.ports import Lost, Refused, Truncated
 from service.rulebook.problems import suggest
 from service.settings import Settings
 from service.wire.feedback import instant_text
@@ -33,9 +29,7 @@ from service.wire.topics import Topics
 
 dead_letters = typer.Typer(help="Look at dead letters, and send them again.", no_args_is_help=True)
 
-_LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_Task = Callable[[Letters], Coroutine[Any, Any, _T]]
 
 _PLACE = re.compile(r"(\d{1,9}):(\d{1,18})", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,7 +58,7 @@ def list_(  # noqa: PLR0913 - the options of a command are its parameters
     settings = read_settings(settings_file)
     key = settings.log.id_key
     show_ids(plain=plain or settings.log.level == "debug", id_key=key.get_secret_value() if key else "")
-    survey = _run(settings, lambda letters: letters.survey(asked, limit))
+    survey = _ask(settings, lambda letters: letters.survey(asked, limit))
     sentence = f"{survey.letters.total():,} dead letters, of which {survey.replayed.total():,} were replayed."
     if json_output:
         reasons = {one: {"letters": n, "replayed": survey.replayed[one]} for one, n in survey.letters.most_common()}
@@ -93,14 +87,14 @@ def show(
     """
     if raw and json_output:
         fail("--raw and --json exclude each other: the bytes alone, or an object")
-    letter = _run(read_settings(settings_file), lambda letters: letters.find(partition, offset))
+    letter = _ask(read_settings(settings_file), lambda letters: letters.find(partition, offset))
     value = letter.record.value
     if raw:
         sys.stdout.buffer.write(value or b"")
         return
     # The value that was asked for says as much of its subscriber as the key.
     told = _told(letter) | {"subscriber": None if (key := letter.record.key) is None else printable(key)}
-    headers = [[_text(name), printable(content or b"")] for name, content in letter.record.headers]
+    headers = [[printable(name), printable(content or b"")] for name, content in letter.record.headers]
     text = None if value is None else printable(value)
     if json_output:
         finish(told | {"headers": headers, "value": text}, "", as_json=True)
@@ -142,7 +136,7 @@ def replay(  # noqa: PLR0913 - the options of a command are its parameters
         fates = await (letters.foresee(asked, limit) if dry_run else letters.replay(asked, limit))
         return {fate: fates[fate] for fate in Fate}
 
-    fates = _run(settings, work)
+    fates = _ask(settings, work)
     told = [
         f"{'Would replay' if dry_run else 'Replayed'} {fates[Fate.SENT]:,} dead letters.",
         f"{fates[Fate.REPLAYED]:,} were replayed before.",
@@ -172,7 +166,7 @@ def _instant(option: str, text: str | None) -> int | None:
     with contextlib.suppress(ValueError):
         at = datetime.fromisoformat(text)
     if at is None or at.tzinfo is None:
-        fail(f"{option} {_text(text)} is no instant of RFC 3339, such as 2025-01-31T08:00:00Z")
+        fail(f"{option} {printable(text)} is no instant of RFC 3339, such as 2025-01-31T08:00:00Z")
     return (at - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -181,37 +175,18 @@ def _place(at: str | None) -> tuple[int, int] | None:
         return None
     parts = _PLACE.fullmatch(at)
     if parts is None:
-        fail(f"--at {_text(at)} is no place, which is PARTITION:OFFSET as the list tells them, such as 3:1729")
+        fail(f"--at {printable(at)} is no place, which is PARTITION:OFFSET as the list tells them, such as 3:1729")
     return int(parts[1]), int(parts[2])
 
 
-def _run(settings: Settings, task: _Task[_T]) -> _T:
-    """What a task with the letters gives, or the end with a sentence."""
-
-    async def run() -> _T:
-        # A client that was fenced leaves errors behind that nobody asks for: what they mean is said in a sentence.
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: _LOG.debug("%s", context))
-        async with _opened(settings) as letters:
-            return await task(letters)
-
-    with _faults_as_sentences():
-        return asyncio.run(run())
-
-
-@contextlib.contextmanager
-def _faults_as_sentences() -> Iterator[None]:
-    try:
-        yield
-    except (BrokerMissing, UnfitError, LetterMissing, Overtaken, Lost, Refused, Truncated) as error:
-        fail(str(error))
+def _ask(settings: Settings, task: Callable[[Letters], Coroutine[Any, Any, _T]]) -> _T:
+    return ask(_opened(settings), task, LetterMissing, Overtaken)
 
 
 @contextlib.asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Letters]:
     topics = Topics(settings.topics.prefix)
-    needed = (topics.usage, topics.feedback, topics.dead_letters)
-    if problems := await check_topics(settings.kafka, [spec for spec in specs_of(settings) if spec.name in needed]):
-        raise UnfitError("\n".join(problems))
+    await require_topics(settings, topics.usage, topics.feedback, topics.dead_letters)
 
     def publisher() -> KafkaPublisher:
         # Of the topic alone: two replays of it meet under whatever other settings.
@@ -229,7 +204,7 @@ def _print_tables(survey: Survey) -> None:
     console = Console()
     reasons = Table("reason", "letters", "replayed")
     for reason, count in survey.letters.most_common():
-        reasons.add_row(Text(_text(reason)), f"{count:,}", f"{survey.replayed[reason]:,}")
+        reasons.add_row(Text(printable(reason)), f"{count:,}", f"{survey.replayed[reason]:,}")
     newest = Table("partition", "offset", "when", "reason", "from", "bytes", "subscriber", "replayed")
     for letter, replayed in survey.newest():
         told = _told(letter)
@@ -247,13 +222,9 @@ def _told(letter: Letter) -> dict[str, Any]:
         "partition": record.partition,
         "offset": record.offset,
         "at": instant_text(record.timestamp_us),
-        "reason": _text(letter.reason),
-        "message": _text(letter.message),
-        "from": f"{_text(letter.topic)}-{letter.partition}@{letter.offset}",
+        "reason": printable(letter.reason),
+        "message": printable(letter.message),
+        "from": f"{printable(letter.topic)}-{letter.partition}@{letter.offset}",
         "size_bytes": letter.size_bytes,
-        "subscriber": None if key is None else _text(hashed(key.decode(errors="replace"))),
+        "subscriber": None if key is None else printable(hashed(key.decode(errors="replace"))),
     }
-
-
-def _text(told: str) -> str:
-    return printable(told.encode(errors="surrogateescape"))

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 import typer
 
-from service.app import UnfitError, specs_of
+from service.app import UnfitError
 from service.clock import Clock, SystemClock
+from service.commands.broker import require_topics
 from service.commands.console import fail, finish, watched
 from service.commands.context import note_silence, read_mapping, read_settings
 from service.core.calendar import day_at, local_days, to_date
@@ -19,7 +20,6 @@ from service.history.files import FileError, Source, read_usage
 from service.history.pace import Portion, portions
 from service.kafka.connection import BrokerMissing
 from service.kafka.feeder import KafkaFeeder
-from service.kafka.topics import check_topics
 from service.ports import Lost
 from service.settings import Settings
 from service.wire.topics import Topics
@@ -113,9 +113,7 @@ def _note_late(settings: Settings, last: date, clock: Clock) -> None:
 
 async def _send(settings: Settings, paced: Iterator[Portion], through: date | None, clock: Clock) -> None:
     topics = Topics(settings.topics.prefix)
-    fed = [spec for spec in specs_of(settings) if spec.name in (topics.usage, topics.feedback)]
-    if problems := await check_topics(settings.kafka, fed):
-        raise UnfitError("\n".join(problems))
+    await require_topics(settings, topics.usage, topics.feedback)
     feeder = KafkaFeeder(settings.kafka, topics, settings.topics.partitions)
     await feeder.start()
     begun_s = clock.elapsed_s()

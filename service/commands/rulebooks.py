@@ -1,10 +1,8 @@
 """The commands `rules publish`, `versions` and `release`: which rulebook judges from when, and what it kept back."""
 
-import asyncio
 import contextlib
 import getpass
-import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -16,14 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.app import UnfitError, builder_of, config_of, domains, given_params, specs_of
+from service.app import builder_of, config_of, domains, given_params
 from service.clock import SystemClock
+from service.commands.broker import ask, require_topics
 from service.commands.console import NO, fail, finish, printable
 from service.commands.context import AsJson, SettingsFile, read_settings
 from service.core.books import Books
 from service.core.calendar import day_at, to_date, to_day
 from service.core.rules import Rulebook
-from service.kafka.connection import BrokerMissing
 from service.kafka.log import KafkaLog
 from service.kafka.publisher import KafkaPublisher
 from service.kafka.rulebooks import (
@@ -36,8 +34,6 @@ from service.kafka.rulebooks import (
     Wish,
 )
 from service.kafka.sender import KafkaSender
-from service.kafka.topics import check_topics
-from service.ports import Lost, Refused, Truncated
 from service.rulebook.loading import load
 from service.rulebook.problems import RulebookError, suggest
 from service.settings import Settings, SettingsError
@@ -45,9 +41,7 @@ from service.wire.feedback import Released, instant_text, to_partition
 from service.wire.rulebooks import Version, publications_of
 from service.wire.topics import Topics
 
-_LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_Task = Callable[[RulebookTopic], Coroutine[Any, Any, _T]]
 _MOST_TEXT = 256  # of a name, as the contract has it
 By = Annotated[str | None, typer.Option("--by", help="Who does it; the user of this machine if absent.")]
 
@@ -107,7 +101,7 @@ def publish(  # noqa: PLR0913 - the options of a command are its parameters
         )
         return await topic.publish(wish), rulebook
 
-    published, rulebook = _run(settings, work)
+    published, rulebook = _ask(settings, work)
     publication, late = published.publication, published.overtaken_by
     answer = {
         "hash": publication.hash,
@@ -136,7 +130,7 @@ def versions(*, settings_file: SettingsFile = None, json_output: AsJson = False)
     Example: churn-warning rules versions
     """
     settings = read_settings(settings_file)
-    known = _run(settings, _known)
+    known = _ask(settings, _known)
     open_day = max((day + 1 for day in known.closed.values()), default=None)
     build, states = builder_of(settings), _states(known, open_day)
     lines = []
@@ -188,7 +182,7 @@ def release(  # noqa: PLR0913 - the options of a command are its parameters
     """
     settings = read_settings(settings_file)
     who, day = _who(by), _day("--through", through)
-    known = _run(settings, _known)
+    known = _ask(settings, _known)
     _require_rule(settings, known, rule)
     day = day if day is not None else max(known.closed.values(), default=None)
     if day is None:
@@ -203,8 +197,13 @@ def release(  # noqa: PLR0913 - the options of a command are its parameters
         rule=rule,
         note=note,
     )
-    with _faults_as_sentences():
-        asyncio.run(_tell_all(settings, report))
+    topics = Topics(settings.topics.prefix)
+
+    async def tell_all(sender: KafkaSender) -> None:
+        for partition in range(settings.topics.partitions):
+            await sender.send(to_partition(report, topics.feedback, partition))
+
+    ask(_sending(settings, topics), tell_all)
     answer = {"what": str(what), "rule": rule, "through": report.raised_through, "by": who}
     of_rule = "" if rule is None else f" of {rule}"
     finish(
@@ -252,7 +251,7 @@ def _day(option: str, text: str | None) -> int | None:
     try:
         return to_day(date.fromisoformat(text))
     except ValueError:
-        fail(f"{option} {printable(text.encode(errors='surrogateescape'))} is no day, such as 2026-02-01")
+        fail(f"{option} {printable(text)} is no day, such as 2026-02-01")
 
 
 def _require_rule(settings: Settings, known: _Known, rule: str | None) -> None:
@@ -263,7 +262,7 @@ def _require_rule(settings: Settings, known: _Known, rule: str | None) -> None:
     with contextlib.suppress(RulebookError):
         ids |= {one.id for one in load(settings.rules.folder, domains(settings), given_params(settings)).rules}
     if rule not in ids:
-        fail(f"--rule {printable(rule.encode(errors='surrogateescape'))} is no rule{suggest(rule, ids)}")
+        fail(f"--rule {printable(rule)} is no rule{suggest(rule, ids)}")
 
 
 async def _known(topic: RulebookTopic) -> _Known:
@@ -292,46 +291,31 @@ def _print(lines: list[dict[str, Any]]) -> None:
     table = Table("day", "rulebook", "state", "rules", "by", "published")
     for line in lines:
         cells = (line["effective_on"], line["hash"], line["state"], line["rules"], line["by"], line["published_at"])
-        table.add_row(*(Text(printable(str(cell).encode(errors="surrogateescape"))) for cell in cells))
+        table.add_row(*(Text(printable(str(cell))) for cell in cells))
     if lines:
         Console().print(table)
     for problem in dict.fromkeys(f"{line['hash']}: {one}" for line in lines for one in line["problems"]):
-        typer.echo(printable(problem.encode(errors="surrogateescape")))
+        typer.echo(printable(problem))
 
 
-def _run(settings: Settings, task: _Task[_T]) -> _T:
+def _ask(settings: Settings, task: Callable[[RulebookTopic], Coroutine[Any, Any, _T]]) -> _T:
     """What a task with the topic gives, or the end with a sentence."""
-
-    async def run() -> _T:
-        # A client that was fenced leaves errors behind that nobody asks for: what they mean is said in a sentence.
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: _LOG.debug("%s", context))
-        async with _opened(settings) as topic:
-            return await task(topic)
-
-    with _faults_as_sentences():
-        return asyncio.run(run())
-
-
-@contextlib.contextmanager
-def _faults_as_sentences() -> Iterator[None]:
     try:
-        yield
+        return ask(_opened(settings), task, Overtaken)
     except VersionMissing as missing:
         near = suggest(missing.hash, missing.known) or "; `rules versions` lists them"
-        fail(f"--hash {printable(missing.hash.encode(errors='surrogateescape'))} was never published{near}")
+        fail(f"--hash {printable(missing.hash)} was never published{near}")
     except TooEarly as early:
         day = to_date(early.earliest)
         fail(f"Some shard has closed that day or has it open: the earliest day is {day} (--effective {day})")
     except DayMissing:
         fail("No shard has closed a day yet, so nobody knows which comes next: name it by --effective")
-    except (BrokerMissing, UnfitError, Overtaken, Lost, Refused, Truncated) as error:
-        fail(str(error))
 
 
 @contextlib.asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[RulebookTopic]:
     topics = Topics(settings.topics.prefix)
-    await _check(settings, topics.rulebook, topics.decisions)
+    await require_topics(settings, topics.rulebook, topics.decisions)
 
     def publisher() -> KafkaPublisher:
         # Of the topic alone: two that publish to it meet under whatever other settings.
@@ -345,17 +329,12 @@ async def _opened(settings: Settings) -> AsyncIterator[RulebookTopic]:
         await log.stop()
 
 
-async def _check(settings: Settings, *needed: str) -> None:
-    if problems := await check_topics(settings.kafka, [spec for spec in specs_of(settings) if spec.name in needed]):
-        raise UnfitError("\n".join(problems))
-
-
-async def _tell_all(settings: Settings, report: Released) -> None:
-    topics, sender = Topics(settings.topics.prefix), KafkaSender(settings.kafka)
-    await _check(settings, topics.feedback)
+@contextlib.asynccontextmanager
+async def _sending(settings: Settings, topics: Topics) -> AsyncIterator[KafkaSender]:
+    await require_topics(settings, topics.feedback)
+    sender = KafkaSender(settings.kafka)
     await sender.start()
     try:
-        for partition in range(settings.topics.partitions):
-            await sender.send(to_partition(report, topics.feedback, partition))
+        yield sender
     finally:
         await sender.stop()
