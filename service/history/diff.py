@@ -144,7 +144,7 @@ def named_of(state: State) -> Named:
 
 def named(trial: Trial) -> Named:
     """Whom a trial warned at any time, but by experimental rules, which warn nobody."""
-    stable = {name: course.ever for name, course in trial.courses.items() if course.rule.status != "experimental"}
+    stable = {name: course.ever for name, course in trial.courses.items() if course.warns}
     return Named(stable, trial.ordered)
 
 

@@ -80,11 +80,15 @@ class Ordered:
 
 def score(warned: set[str], leavers: set[str], labelled: int) -> Score:
     """Precision and recall of `warned` for `leavers`, and the lift over warning anybody of `labelled` at random."""
-    hits = len(warned & leavers)
-    precision = hits / len(warned) if warned else None
-    recall = hits / len(leavers) if leavers else None
-    lift = precision * labelled / len(leavers) if precision is not None and leavers else None
-    return Score(len(warned), precision, recall, lift)
+    return rates(len(warned), len(warned & leavers), len(leavers), labelled)
+
+
+def rates(warned: int, hits: int, leavers: int, labelled: int) -> Score:
+    """As `score`, of counts: `hits` are those of the warned who left."""
+    precision = hits / warned if warned else None
+    recall = hits / leavers if leavers else None
+    lift = precision * labelled / leavers if precision is not None and leavers else None
+    return Score(warned, precision, recall, lift)
 
 
 def lead_days(warned_on: Mapping[str, int], left_on: Mapping[str, int]) -> float | None:

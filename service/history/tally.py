@@ -10,11 +10,10 @@ from service.core.events import STATUSES
 from service.core.judge import LOST
 from service.core.rules import Rulebook
 from service.core.signals import columns
-from service.history.diff import stepped
+from service.history.diff import ANY, stepped
+from service.history.scoring import rates
 from service.history.sealed import Sealed, check_reach
 from service.history.trial import Trial, trials
-
-ANY = "any"
 
 
 @dataclass(slots=True)
@@ -34,7 +33,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Tallies:
-    """Of every rule, and of ANY; beside how many there are and how many left in these days."""
+    """Of every rule, and of ANY but the experimental ones; how many there are, and how many left in these days."""
 
     subscribers: int = 0
     leavers: int = 0
@@ -61,17 +60,12 @@ class Tallies:
 
     def _plain(self, tally: Tally) -> dict[str, Any]:
         leads = np.concatenate(tally.lead_days) if tally.lead_days else np.zeros(0)
-        precision = tally.hits / tally.warned if tally.warned else None
-        share = self.leavers / self.subscribers if self.subscribers else 0
         return {
-            "warned": tally.warned,
+            **rates(tally.warned, tally.hits, self.leavers, self.subscribers).plain(),
             # What was open when the first day began is raised on it, and is no measure of a day.
             "raised_a_day": round(float(tally.raised[1:].mean()), 2) if tally.raised.size > 1 else 0.0,
             "most_raised_a_day": int(tally.raised[1:].max(initial=0)),
             "open_a_day": round(float(tally.open.mean()), 2) if tally.open.size else 0.0,
-            "precision": precision,
-            "recall": tally.hits / self.leavers if self.leavers else None,
-            "lift": precision / share if precision is not None and share else None,
             "lead_days": float(np.median(leads)) if leads.size else None,
             "money_at_risk_minor": tally.money,
         }
@@ -102,7 +96,8 @@ def _weigh(tallies: Tallies, trial: Trial, shard: Sealed) -> None:
     opened = np.stack([course.open[view.rows] for course in trial.courses.values()])
     for name, mine in zip(trial.courses, opened, strict=True):
         tallies.rules[name].money += int(money[mine].sum())
-    tallies.rules[ANY].money += int(money[opened.any(axis=0)].sum())
+    told = opened[[course.warns for course in trial.courses.values()]]
+    tallies.rules[ANY].money += int(money[told.any(axis=0)].sum())
     flags = opened.astype(np.float64)  # whole numbers, which its product is quick and exact with
     both = flags @ flags.T
     tallies.together = both if tallies.together is None else tallies.together + both
@@ -120,10 +115,11 @@ def _take(tallies: Tallies, trial: Trial, since: np.ndarray) -> None:
     for name, course in trial.courses.items():
         tally = tallies.rules.setdefault(name, Tally())
         _count(tally, course.ever, course.first_day, since)
-        for of in (tally, everything):
+        for of in (tally, everything) if course.warns else (tally,):
             of.raised = _added(of.raised, course.raised_by_day)
             of.open = _added(of.open, course.open_by_day)
-        first = np.where(course.ever, np.minimum(first, course.first_day), first)
+        if course.warns:
+            first = np.where(course.ever, np.minimum(first, course.first_day), first)
     _count(everything, first != np.iinfo(np.int32).max, first, since)
 
 

@@ -45,6 +45,11 @@ class Course:
         self._ended = np.full(self.rows if self.rule.cool_down_days else 0, _NEVER, np.int32)
 
     @property
+    def warns(self) -> bool:
+        """Whether anybody is told: an experimental rule warns nobody."""
+        return self.rule.status != "experimental"
+
+    @property
     def ever(self) -> np.ndarray:
         """Flags: was it ever raised?"""
         flags: np.ndarray = self.first_day != _NEVER

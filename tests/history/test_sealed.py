@@ -182,3 +182,20 @@ def test_a_backtest_knows_who_left_and_how_long_after(
     assert 35 - 30 <= half["lead_days"] <= 35
     assert half["open_a_day"] >= sum(len(day["half"]) for day in warned[:35]) / DAYS - 1
     assert found["rules"]["any"]["warned"] >= half["warned"]
+
+
+def test_a_backtest_counts_an_experimental_rule_by_itself_only(lived: tuple[State, object, list[object]]) -> None:
+    days = range(FIRST, FIRST + DAYS)
+    half, tried = rule("half", 0.5), rule("tried", 0.3, status="experimental")
+
+    def told(*rules: Rule) -> dict[str, dict[str, object]]:
+        found: dict[str, dict[str, object]] = backtest_sealed(
+            [sealed(lived[0])], Rulebook("book", rules), days, lambda: None
+        ).plain()["rules"]
+        return found
+
+    alone, both = told(half), told(half, tried)
+    assert both["any"] == alone["any"]
+    assert int(str(both["tried"]["warned"])) > int(str(both["half"]["warned"])), "it would warn more"
+    assert both["half"]["overlap"] == {"rule": "tried", "share": 1.0}, "who fell by half fell by less as well"
+    assert told(tried)["any"]["warned"] == 0
