@@ -53,6 +53,17 @@ class Past:
     transitions: list[pl.DataFrame] = field(default_factory=list)  # columns of TOLD
     first_day: int | None = None  # of the events, since 1970
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Where the events ended: events (in state), repeated, late, rejected, ignored."""
+        return {
+            "events": self.counted,
+            "repeated": self.repeated,
+            "late": self.late,
+            "rejected": len(self.rejects),
+            "ignored": self.ignored,
+        }
+
     def take(self, turn: Turn) -> None:
         """Count a turn, and keep what it said."""
         self.counted += turn.counts.counted

@@ -51,11 +51,7 @@ def of_file(source: Source, as_of: date, lot: Lot, watch: Watch = iter) -> dict[
     return {
         "as_of": str(as_of),
         **_told(count(past.state, lot.rulebook), lot),
-        "events": past.counted,
-        "repeated": past.repeated,
-        "late": past.late,
-        "rejected": len(past.rejects),
-        "ignored": past.ignored,
+        **past.counts,
         "rows_rejected": usage.rejects.height,
         "last_day": str(last_day),
     }

@@ -41,11 +41,7 @@ def write_windows(source: Source, as_of: date, out: Path, config: Config, watch:
         raise FileError(f"{out} cannot be written: {error.strerror or error}") from error
     return {
         "subscribers": frame.height,
-        "events": past.counted,
-        "repeated": past.repeated,
-        "late": past.late,
-        "rejected": len(past.rejects),
-        "ignored": past.ignored,
+        **past.counts,
         "rows_rejected": usage.rejects.height,
         "last_day": str(last_day),
         "out": str(out),
